@@ -1,0 +1,1 @@
+"""The project's package: what other code imports starts here."""

@@ -1,0 +1,1 @@
+"""Shows the project's systems at work: `make demo`."""

@@ -1,0 +1,63 @@
+"""Runs one async function over many items, a limited number at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+async def fan_out(
+    function: Callable[[Item], Awaitable[Result]],
+    items: Iterable[Item],
+    *,
+    limit: int = 10,
+) -> list[Result]:
+    """Return the results of `function` for all items, in their order.
+
+    At most `limit` calls run at once, and items are taken only as calls
+    finish, so that an iterator of a million is fine. The first failure
+    cancels the calls under way and starts no more.
+
+    Raises:
+        ExceptionGroup: A call failed; it holds every failure.
+        ValueError: The limit is below 1.
+    """
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, not {limit}")
+    results: dict[int, Result] = {}
+    waiting = enumerate(items)
+
+    async def work() -> None:
+        for position, item in waiting:
+            results[position] = await function(item)
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(limit):
+            workers.create_task(work())
+    return [results[position] for position in range(len(results))]
+
+
+async def fan_out_outcomes(
+    function: Callable[[Item], Awaitable[Result]],
+    items: Iterable[Item],
+    *,
+    limit: int = 10,
+) -> list[Result | Exception]:
+    """Return a result or an exception for each item, in their order.
+
+    Unlike `fan_out`, a failure stops nothing: it takes the place of its
+    item's result. Cancellation is no outcome and passes through.
+
+    Raises:
+        ValueError: The limit is below 1.
+    """
+
+    async def outcome(item: Item) -> Result | Exception:
+        try:
+            return await function(item)
+        except Exception as error:  # noqa: BLE001 - an outcome
+            return error
+
+    return await fan_out(outcome, items, limit=limit)

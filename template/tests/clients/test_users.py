@@ -1,0 +1,200 @@
+"""Tests of the user API client against a real server on loopback."""
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from tests.subject import api_server, clients
+
+pytestmark = pytest.mark.integration
+
+
+async def test_a_user_is_fetched_by_id(
+    client: clients.UserAPIClient,
+) -> None:
+    user = await client.fetch_user(7)
+
+    assert user == clients.User(7, "Alan 7", "user7@example.com")
+
+
+async def test_a_missing_user_is_told_apart_from_other_errors(
+    client: clients.UserAPIClient,
+) -> None:
+    with pytest.raises(clients.UserNotFoundError, match="no user 999"):
+        await client.fetch_user(999)
+
+
+async def test_other_statuses_are_raised(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+) -> None:
+    api.plan(403)
+
+    with pytest.raises(aiohttp.ClientResponseError, match="403"):
+        await client.fetch_user(1)
+
+
+@pytest.mark.looptime
+async def test_a_slow_answer_is_a_timeout(
+    api: api_server.UserAPI,
+) -> None:
+    api.delay = 60
+    no_retry = clients.RetryPolicy(max_retries=0)
+
+    async with clients.UserAPIClient(
+        api.base_url,
+        1,
+        retry=no_retry,
+    ) as client:
+        with pytest.raises(TimeoutError):
+            await client.fetch_user(1)
+
+
+async def test_a_refused_connection_is_raised() -> None:
+    url = "http://127.0.0.1:9"
+    no_retry = clients.RetryPolicy(max_retries=0)
+
+    async with clients.UserAPIClient(url, retry=no_retry) as client:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await client.fetch_user(1)
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", '{"id": 1}', '"user"'])
+async def test_an_answer_that_is_no_user_is_refused(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+    body: str,
+) -> None:
+    api.plan(200, body=body)
+
+    with pytest.raises(ValueError, match="answer"):
+        await client.fetch_user(1)
+
+
+async def test_many_users_come_in_the_order_asked(
+    client: clients.UserAPIClient,
+) -> None:
+    users = await client.fetch_multiple_users([30, 10, 20, 10])
+
+    assert [user.id for user in users] == [30, 10, 20, 10]
+
+
+@pytest.mark.looptime
+async def test_no_more_requests_run_at_once_than_allowed(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+) -> None:
+    api.delay = 0.1
+
+    await client.fetch_multiple_users(range(1, 51), limit=5)
+
+    assert api.busiest == 5
+
+
+async def test_one_missing_user_fails_the_whole_fetch(
+    client: clients.UserAPIClient,
+) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await client.fetch_multiple_users([1, 999, 2])
+
+    assert caught.group_contains(clients.UserNotFoundError)
+
+
+async def test_outcomes_keep_what_worked(
+    client: clients.UserAPIClient,
+) -> None:
+    first, second = await client.fetch_user_outcomes([1, 999])
+
+    assert isinstance(first, clients.User)
+    assert isinstance(second, clients.UserNotFoundError)
+
+
+async def test_users_are_found_by_part_of_their_name(
+    client: clients.UserAPIClient,
+) -> None:
+    users = await client.search_users("grace")
+
+    assert {user.name.split()[0] for user in users} == {"Grace"}
+    assert len(users) == 16
+
+
+async def test_a_search_for_nobody_finds_nobody(
+    client: clients.UserAPIClient,
+) -> None:
+    assert await client.search_users("nobody & co/?#") == []
+
+
+async def test_a_blank_search_is_refused_before_any_request(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+) -> None:
+    with pytest.raises(ValueError, match="blank"):
+        await client.search_users("  ")
+
+    assert api.calls == []
+
+
+async def test_an_answer_that_is_no_list_is_refused(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+) -> None:
+    api.plan(200, body="{}")
+
+    with pytest.raises(ValueError, match="no list of users"):
+        await client.search_users("ada")
+
+
+async def test_use_before_connecting_is_refused() -> None:
+    client = clients.UserAPIClient("http://127.0.0.1:9")
+
+    with pytest.raises(RuntimeError, match="not connected"):
+        await client.fetch_user(1)
+
+
+async def test_use_after_closing_is_refused(
+    client: clients.UserAPIClient,
+) -> None:
+    await client.close()
+    await client.close()
+
+    with pytest.raises(RuntimeError, match="not connected"):
+        await client.search_users("ada")
+
+
+async def test_connecting_twice_keeps_the_session(
+    client: clients.UserAPIClient,
+) -> None:
+    await client.connect()
+
+    assert (await client.fetch_user(1)).id == 1
+
+
+@pytest.mark.looptime
+async def test_a_cancelled_call_leaves_the_client_usable(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+) -> None:
+    api.delay = 5
+    call = asyncio.create_task(client.fetch_user(1))
+    await asyncio.sleep(1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert (await client.fetch_user(2)).id == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "example.com", "ftp://example.com", "http://"],
+)
+def test_a_base_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="base_url must be an http"):
+        clients.UserAPIClient(url)
+
+
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_a_timeout_must_be_positive(timeout: float) -> None:
+    with pytest.raises(ValueError, match="timeout must be above 0"):
+        clients.UserAPIClient("http://127.0.0.1:9", timeout)

@@ -1,0 +1,153 @@
+"""Tests of the fan-out: order, limit, failures, cancellation."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from tests.subject import fan_out
+
+
+async def double(number: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+async def fail_on_two(number: int) -> int:
+    if number == 2:
+        raise LookupError("two")
+    return await double(number)
+
+
+class Gauge:
+    """Counts the calls that are under way, and remembers the most."""
+
+    def __init__(self) -> None:
+        self.active = 0
+        self.most = 0
+
+    async def wait(self, seconds: float) -> float:
+        self.active += 1
+        self.most = max(self.most, self.active)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.active -= 1
+        return seconds
+
+
+@pytest.mark.parametrize("limit", [1, 3, 50])
+async def test_results_come_in_the_order_of_the_items(
+    limit: int,
+) -> None:
+    results = await fan_out.fan_out(double, range(10), limit=limit)
+
+    assert results == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+
+
+async def test_no_items_give_no_results() -> None:
+    assert await fan_out.fan_out(double, []) == []
+
+
+@pytest.mark.looptime
+async def test_slow_items_do_not_change_the_order() -> None:
+    gauge = Gauge()
+
+    assert await fan_out.fan_out(gauge.wait, [3, 1, 2]) == [3, 1, 2]
+
+
+@pytest.mark.looptime
+async def test_as_many_run_at_once_as_the_limit_says() -> None:
+    gauge = Gauge()
+
+    await fan_out.fan_out(gauge.wait, [1.0] * 20, limit=4)
+
+    assert gauge.most == 4
+
+
+@pytest.mark.looptime
+async def test_calls_overlap() -> None:
+    start = asyncio.get_running_loop().time()
+
+    await fan_out.fan_out(Gauge().wait, [1.0] * 20, limit=10)
+
+    assert asyncio.get_running_loop().time() - start == pytest.approx(2)
+
+
+async def test_items_are_taken_only_as_calls_finish() -> None:
+    taken = []
+    gate = asyncio.Event()
+
+    def numbers() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    async def wait(_: int) -> None:
+        await gate.wait()
+
+    call = asyncio.create_task(
+        fan_out.fan_out(wait, numbers(), limit=3),
+    )
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    before = len(taken)
+    gate.set()
+    await call
+
+    assert before == 3
+
+
+async def test_a_failure_is_raised_in_a_group() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await fan_out.fan_out(fail_on_two, range(5), limit=2)
+
+    assert [str(error) for error in caught.value.exceptions] == ["two"]
+
+
+@pytest.mark.looptime
+async def test_a_failure_cancels_the_calls_under_way() -> None:
+    gauge = Gauge()
+
+    async def fail_or_wait(number: int) -> float:
+        if number == 0:
+            await asyncio.sleep(1)
+            raise LookupError("zero")
+        return await gauge.wait(3600)
+
+    with pytest.raises(ExceptionGroup):
+        await fan_out.fan_out(fail_or_wait, range(4))
+
+    assert (gauge.most, gauge.active) == (3, 0)
+
+
+async def test_outcomes_hold_failures_in_their_places() -> None:
+    outcomes = await fan_out.fan_out_outcomes(fail_on_two, [1, 2, 3])
+
+    assert [repr(outcome) for outcome in outcomes] == [
+        "2",
+        "LookupError('two')",
+        "6",
+    ]
+
+
+@pytest.mark.looptime
+async def test_cancelling_the_caller_cancels_every_call() -> None:
+    gauge = Gauge()
+    waits = [3600.0] * 4
+    call = asyncio.create_task(
+        fan_out.fan_out_outcomes(gauge.wait, waits),
+    )
+    await asyncio.sleep(1)
+
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert (gauge.most, gauge.active) == (4, 0)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+async def test_a_limit_below_one_is_refused(limit: int) -> None:
+    with pytest.raises(ValueError, match="limit must be at least 1"):
+        await fan_out.fan_out(double, [1], limit=limit)
