@@ -46,7 +46,9 @@ def refuse_occupied(destination: Path) -> None:
     if destination.is_dir() and not any(destination.iterdir()):
         return
     if destination.exists() or destination.is_symlink():
-        sys.exit(f"{destination} is not empty: say where to put the project, as in make new DEST=../order-hub.")
+        sys.exit(
+            f"{destination} is not empty: say where to put the project, as in make new DEST=../order-hub."
+        )
 
 
 def render(destination: Path | None) -> Path:
@@ -62,11 +64,15 @@ def render(destination: Path | None) -> Path:
         sys.exit(f"FLAGS cannot be split into words ({error}): close every quote.")
     commit = output(["git", "rev-parse", "HEAD"], TEMPLATE)
     if not commit:
-        sys.exit(f"{TEMPLATE} is no git repository: clone the template with git instead of unpacking it.")
+        sys.exit(
+            f"{TEMPLATE} is no git repository: clone the template with git instead of unpacking it."
+        )
     if output(["git", "status", "--porcelain"], TEMPLATE):
         say("Uncommitted changes of the template are left out.")
     fetch_copier()
-    parent, name = (destination.parent, destination.name) if destination else (TEMPLATE.parent, "project")
+    parent, name = (
+        (destination.parent, destination.name) if destination else (TEMPLATE.parent, "project")
+    )
     staging = parent / f".{name}.unfinished"
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -100,7 +106,9 @@ def fetch_copier() -> None:
     """Install Copier if it is not there yet; leave with a sentence if the index is out of reach."""
     fetched = run(copier("--version"), TEMPLATE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if fetched.returncode:
-        sys.exit(f"{fetched.stderr}\nCopier cannot be installed: is the package index within reach?")
+        sys.exit(
+            f"{fetched.stderr}\nCopier cannot be installed: is the package index within reach?"
+        )
 
 
 def copy(staging: Path, commit: str, flags: list[str]) -> None:
@@ -121,7 +129,9 @@ def copy(staging: Path, commit: str, flags: list[str]) -> None:
 def record_origin(answers: Path) -> None:
     """Let updates come from where this clone came from, if that has what was rendered."""
     origin = output(["git", "remote", "get-url", "origin"], TEMPLATE)
-    if origin and output(["git", "for-each-ref", "--contains", "HEAD", "refs/remotes/origin"], TEMPLATE):
+    if origin and output(
+        ["git", "for-each-ref", "--contains", "HEAD", "refs/remotes/origin"], TEMPLATE
+    ):
         text = answers.read_text(encoding="utf-8")
         quoted = origin.replace("'", "''")
         text = re.sub(r"(?m)^_src_path:.*(\n .*)*$", lambda _: f"_src_path: '{quoted}'", text)
@@ -155,7 +165,11 @@ def lock_and_commit(staging: Path, project: dict[str, Any]) -> None:
 
 def run(command: list[str], folder: Path, **streams: int) -> "subprocess.CompletedProcess[str]":
     """Run a command in a folder, apart from the make and the git that this program may run under."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "GIT_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "MFLAGS", "GIT_"))
+    }
     return subprocess.run(command, cwd=folder, env=kept, text=True, check=False, **streams)
 
 

@@ -1,0 +1,179 @@
+"""What several test files need: rendering in-process, running commands, the hostile answers."""
+
+import os
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import copier
+import yaml
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ["clients", "queues", "pipeline", "storage", "workers"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+FREE_TEXTS = [
+    "project_name",
+    "package_name",
+    "description",
+    "author_name",
+    "author_email",
+    "repository_url",
+]
+
+# Answers that broke a third of the renders of eleven other templates, and more of the kind.
+HOSTILE_TEXTS = [
+    'Say "hi"',
+    "O'Brien",
+    "C:\\new\\x",
+    "ends in a backslash\\",
+    '"""triple"""',
+    'x" dependencies = ["evil"] y = "',
+    "{{ 7 * 7 }} {% raw %}",
+    "{# gone #}",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "$HOME ${HOME} $$ $@",
+    "foo: bar # baz",
+    "- x",
+    "@x",
+    "> x",
+    "1. x",
+    "# x #",
+    "*x* _x_ ~~x~~ [x](y) ![x](y) <b>x</b> &amp; | x |",
+    "%(asctime)s %s %%",
+    "true",
+    "null",
+    "1e3",
+    "2026-11-21",
+    "=cmd|' /C calc'!A0",
+    "endef",
+    "define PROJECT",
+    "emoji \N{ROCKET} \N{FAMILY}\N{ZERO WIDTH JOINER}\N{GIRL}",
+    "Jürgen Ångström 日本語 עברית",
+    "e\N{COMBINING ACUTE ACCENT}",
+    "no-break\N{NO-BREAK SPACE}space",
+    "a  b",
+    "x" * 80,
+    "x" * 300,
+    "../evil",
+    "/etc/passwd",
+    "con",
+    "class",
+    "match",
+    "json",
+    "test",
+    "aiohttp",
+    "line\nbreak",
+    "tab\there",
+    "bell\a",
+    "delete\x7f",
+    "next line\x85",
+    "line\N{LINE SEPARATOR}separator",
+    "byte order\N{ZERO WIDTH NO-BREAK SPACE}mark",
+    "reversed\N{RIGHT-TO-LEFT OVERRIDE}text",
+    "surrogate\ud800",
+    "nonchar\uffff",
+    "",
+    " ",
+    " padded ",
+]
+
+
+def render(template: Path, folder: Path, **answers: Any) -> Path:  # noqa: ANN401 - any answer
+    """Render the template's HEAD into a folder with defaults for what is not answered."""
+    copier.run_copy(
+        str(template), folder, answers, vcs_ref="HEAD", defaults=True, quiet=True, overwrite=True
+    )
+    return folder
+
+
+def run(
+    command: str | list[str], folder: Path, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command as a user would from a new shell, with uv and the given variables.
+
+    Returns the finished process, with standard error behind standard output.
+    """
+    return subprocess.run(
+        command.split() if isinstance(command, str) else command,
+        cwd=folder,
+        env={**clean_environment(), "PATH": f"{uv_folder()}:{os.environ['PATH']}", **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what this test run, its make and its git put there."""
+    prefixes = ("COV", "GIT_", "MAKE", "MFLAGS", "PYTEST", "PYTHON", "UV_", "VIRTUAL_ENV")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    own = str(ROOT / ".venv")
+    path = [part for part in kept["PATH"].split(":") if not part.startswith(own)]
+    identity = {
+        f"GIT_{role}_{key}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for key, value in {"NAME": "Test", "EMAIL": "test@example.com"}.items()
+    }
+    return {**kept, **identity, "PATH": ":".join(path)}
+
+
+def uv_folder() -> Path:
+    """Return the folder of the uv that ran these tests, on the PATH or brought by the Makefile."""
+    found = shutil.which("uv") or next(ROOT.glob(".uv/*/uv"))
+    return Path(found).parent
+
+
+def path_without_uv() -> str:
+    """Return a PATH on which there is no uv."""
+    parts = clean_environment()["PATH"].split(":")
+    return ":".join(part for part in parts if not Path(part, "uv").exists())
+
+
+def commit_all(folder: Path) -> None:
+    """Make a folder a git repository, and everything in it its first commit."""
+    for command in ["git init -q -b main", "git add --all", "git commit -q --no-verify -m start"]:
+        done = run(command, folder)
+        assert done.returncode == 0, done.stdout
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return what a TOML file says."""
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def read_yaml(file: Path) -> Any:  # noqa: ANN401 - whatever is in the file
+    """Return what a YAML file says."""
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return the files of a project by their path, without git's own."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".git" not in path.relative_to(folder).parts
+    }
+
+
+def available_python(version: str) -> bool:
+    """Return whether a Python of this version is on the PATH and runs: pyenv leaves some that do not."""
+    return (
+        shutil.which(f"python{version}") is not None
+        and run(f"python{version} --version", ROOT).returncode == 0
+    )
+
+
+def stub(folder: Path, programs: Mapping[str, str]) -> Path:
+    """Return a folder of shell programs by name, to be put first on a PATH."""
+    folder.mkdir(exist_ok=True)
+    for name, script in programs.items():
+        program = folder / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    return folder

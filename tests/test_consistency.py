@@ -1,0 +1,172 @@
+"""One version, one setting, one name: what stands in several files says the same everywhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.helpers import ROOT, files_of, read_toml, read_yaml, render, run
+
+TARGETS = [
+    "help", "setup", "format", "lint", "typecheck", "test", "coverage", "quality", "check", "hooks",
+    "update", "check-update", "demo", "profile", "clean",
+]  # fmt: skip
+
+
+def pins(requirements: list[str]) -> dict[str, str]:
+    return dict(requirement.split("==") for requirement in requirements)
+
+
+def tracked_files() -> list[str]:
+    listing = run("git ls-files --cached --others --exclude-standard", ROOT).stdout
+    return [name for name in listing.splitlines() if (ROOT / name).exists()]
+
+
+def test_the_template_runs_the_tools_that_it_gives(default_project: Path) -> None:
+    own = read_toml(ROOT / "pyproject.toml")
+    given = read_toml(default_project / "pyproject.toml")
+
+    own_pins = pins(own["dependency-groups"]["tooling"])
+    given_pins = pins(given["dependency-groups"]["tooling"])
+    assert own_pins.items() <= given_pins.items()
+    assert set(given_pins) - set(own_pins) == {"looptime", "pytest-asyncio"}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [("uv", "exclude-newer"), ("uv", "python-downloads"), ("ruff", "lint", "select"),
+     ("ruff", "lint", "ignore"), ("mypy", "strict"), ("mypy", "enable_error_code"), ("isort", "profile")],
+)  # fmt: skip
+def test_the_template_holds_itself_to_the_settings_that_it_gives(
+    setting: tuple[str, ...], default_project: Path
+) -> None:
+    own = read_toml(ROOT / "pyproject.toml")["tool"]
+    given = read_toml(default_project / "pyproject.toml")["tool"]
+    for key in setting:
+        own, given = own[key], given[key]
+
+    assert own == given
+
+
+def test_every_tool_is_pinned_exactly(default_project: Path) -> None:
+    groups = read_toml(default_project / "pyproject.toml")["dependency-groups"]
+
+    assert all(re.fullmatch(r"[a-z-]+==[0-9.]+", pin) for pin in groups["tooling"])
+    assert list(pins(groups["tooling"])) == sorted(pins(groups["tooling"]))
+
+
+def test_copier_has_one_version(default_project: Path) -> None:
+    version = pins(read_toml(ROOT / "pyproject.toml")["dependency-groups"]["copier"])["copier"]
+
+    assert f"\nCOPIER_VERSION := {version}\n" in (default_project / "Makefile").read_text()
+
+
+def test_uv_has_one_version(default_project: Path) -> None:
+    makefile = (default_project / "tooling.mk").read_text()
+    version = re.search(r"^UV_VERSION := (.+)$", makefile, re.MULTILINE)
+    requires = read_toml(default_project / "pyproject.toml")["build-system"]["requires"]
+
+    assert version
+    assert requires[0].startswith(f"uv_build>={version[1]},")
+
+
+def test_every_target_is_there_with_a_line_of_help(default_project: Path) -> None:
+    lines = run("make", default_project).stdout.splitlines()
+    helped = [line.split()[1] for line in lines if line.startswith("make ")]
+
+    assert sorted(helped) == sorted(TARGETS)
+
+
+def test_hooks_run_the_tools_of_the_environment_and_nothing_from_outside(
+    default_project: Path,
+) -> None:
+    config = read_yaml(default_project / ".pre-commit-config.yaml")
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+
+    assert [repo["repo"] for repo in config["repos"]] == ["local"]
+    assert {hook["language"] for hook in hooks} == {"unsupported", "pygrep", "fail"}
+    for hook in hooks:
+        assert hook["language"] != "unsupported" or hook["entry"].startswith(".venv/bin/")
+
+
+def test_hooks_and_make_give_the_tools_the_same_arguments(default_project: Path) -> None:
+    """What make adds or leaves out is where to look: hooks get the files of the commit."""
+    makefile = (default_project / "tooling.mk").read_text()
+    config = read_yaml(default_project / ".pre-commit-config.yaml")
+    entries = {hook["id"]: hook["entry"] for hook in config["repos"][0]["hooks"]}
+
+    in_make = {
+        command.split()[0]: command
+        for command in re.findall(r"^\t\$\(BIN\)/(.+)$", makefile, re.MULTILINE)
+        if "--check" not in command and "--cov" not in command
+    }
+    assert {name: command.replace(" $(ARGS)", "") for name, command in in_make.items()} == {
+        name: entries[name].removeprefix(".venv/bin/").replace(" --force-exclude", "") + where
+        for name, where in {
+            "isort": " .",
+            "black": " .",
+            "ruff": " .",
+            "mypy": "",
+            "pytest": "",
+        }.items()
+    }
+
+
+def test_both_ci_services_run_make_check_and_nothing_else(template: Path, tmp_path: Path) -> None:
+    project = render(template, tmp_path / "project", ci=["github", "gitlab"])
+    github = read_yaml(project / ".github/workflows/ci.yml")["jobs"]["check"]["steps"]
+    gitlab = read_yaml(project / ".gitlab-ci.yml")["check"]
+
+    assert [step["run"] for step in github if "run" in step] == ["make check"]
+    assert gitlab["script"] == ["make check"]
+
+
+def test_python_sources_of_the_template_hold_no_jinja() -> None:
+    with_jinja = [name for name in tracked_files() if name.endswith(".py.jinja")]
+
+    assert with_jinja == ["template/tests/subject.py.jinja"]
+
+
+def test_names_of_the_template_work_on_windows() -> None:
+    assert not [name for name in tracked_files() if re.search(r'["<>:|?*\\]', name)]
+
+
+def test_no_lock_file_is_kept_and_no_registry_is_named() -> None:
+    hosts = re.compile(
+        r"\b(py" + r"pi\.org|python" + r"hosted\.org|npm" + r"js\.org|debian\." + r"org)"
+    )
+
+    for name in tracked_files():
+        assert not name.endswith(("uv.lock", "package-lock.json", "poetry.lock"))
+        assert not hosts.search((ROOT / name).read_text(encoding="utf-8")), name
+
+
+def test_every_project_is_self_contained(default_project: Path) -> None:
+    assert "uv.lock" not in files_of(default_project)
+    assert str(ROOT).encode() not in b"".join(
+        content
+        for name, content in files_of(default_project).items()
+        if name != ".copier-answers.yml"
+    )
+
+
+def test_changes_are_listed_newest_first() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    versions = [tuple(map(int, heading.split()[0].split("."))) for heading in headings[1:]]
+
+    assert headings[0] == "Unreleased"
+    assert versions == sorted(versions, reverse=True)
+    assert all(
+        re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d\d-\d\d\)", heading) for heading in headings[1:]
+    )
+
+
+def test_the_git_hooks_of_the_template_are_those_of_projects(default_project: Path) -> None:
+    def hooks(file: Path) -> dict[str, str]:
+        config = yaml.safe_load(file.read_text())
+        return {hook["id"]: hook["entry"] for repo in config["repos"] for hook in repo["hooks"]}
+
+    assert hooks(ROOT / ".pre-commit-config.yaml") == hooks(
+        default_project / ".pre-commit-config.yaml"
+    ) | {"pytest": '.venv/bin/pytest -m "not slow"'}

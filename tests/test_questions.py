@@ -1,0 +1,126 @@
+"""Every question: what it accepts, what it refuses, and that a refusal leaves nothing behind."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Render
+from tests.helpers import EXAMPLES, ROOT, read_yaml
+
+QUESTIONS = {
+    name: question
+    for name, question in read_yaml(ROOT / "copier.yml").items()
+    if not name.startswith("_")
+}
+
+ACCEPTED = {
+    "project_name": ["X", "Order Hub", "O'Brien & Söhne", "日本語", "x" * 80, "2 Fast", "a  b"],
+    "package_name": ["a", "order_hub", "a__b", "foo_", "x1", "a" * 50, "classes", "projects"],
+    "description": ["", "x", "x" * 200, 'Say "hi" \\ {{ x }}'],
+    "author_name": ["Ada", "Acme Inc.", 'Jürgen "JJ" O\'Neil', "x" * 300],
+    "author_email": [
+        "a@b.co",
+        "o'brien+x@mail.example.com",
+        "a.b-c@x-y.example",
+        "a{b}@example.com",
+    ],
+    "repository_url": ["", "https://example.com", "https://example.com:8443/a/b.git?x=1&y=%20#z"],
+    "license": ["MIT", "Apache-2.0", "BSD-3-Clause", "MPL-2.0", "GPL-3.0-or-later", "Proprietary"],
+    "python_version": ["3.11", "3.12", "3.13", "3.14"],
+    "line_length": ["72", "100", "160", 88],
+    "coverage_threshold": ["0", "90", "100", 55],
+    "examples": [[], ["clients"], ["workers", "storage"], EXAMPLES],
+    "ci": [[], ["github"], ["gitlab"], ["github", "gitlab"]],
+}
+
+REFUSED = {
+    "project_name": ["", " ", " x", "x ", "x\n", "a\tb", "42", "--", "x" * 81, "a\u202eb", "a\ufeff"],
+    "package_name": [
+        "", "1a", "_a", "a-b", "a.b", "A", "aB", "é", "a b", "a\n", "a" * 51, "class", "match", "type",
+        "json", "asyncio", "tomllib", "test", "tests", "pytest", "aiohttp", "yarl", "attr", "con", "lpt1",
+    ],
+    "description": ["x" * 201, "a\nb", "a\rb", "a\x00b", "a\u2028b", " x", "x "],
+    "author_name": ["", " ", "Doe, Jane", "a\nb", "x ", "a\x1bb"],
+    "author_email": [
+        "", "x", "x@", "@x.org", "a b@x.org", "a@b", "a@b..org", "a@-b.org", ".a@b.org", "a@b.org\n",
+        '"a"@b.org', "a@b.org,c@d.org", "<a@b.org>", "a@b_c.org", "a@[127.0.0.1]",
+    ],
+    "repository_url": [
+        "x", "http://example.com", "ftp://example.com", "https://", "https:///x", "https://a b.com",
+        'https://example.com/"', "https://example.com/'", "https://example.com/\\", "https://exa mple.com",
+        "https://user:token@example.com/x", "https://example.com\n", "https://example.com/é", "https://-a.com",
+        "https://example.com:99999999", "javascript:alert(1)",
+    ],
+    "license": ["", "mit", "WTFPL"],
+    "python_version": ["", "3.10", "3.15", "3", 3.11001],
+    "line_length": ["", "71", "161", "0", "-100", "100.5", "1e2", "abc", " 100", "100\n", 100.9, True],
+    "coverage_threshold": ["", "-1", "101", "ninety", "90%", "9.5", 90.5, True, "1000"],
+    "examples": [["client"], ["clients", "x"]],
+    "ci": [["circleci"], ["GitHub"]],
+}  # fmt: skip
+
+
+def cases(answers: dict[str, list[object]]) -> list[tuple[str, object]]:
+    return [(name, answer) for name in answers for answer in answers[name]]
+
+
+@pytest.mark.parametrize(("question", "answer"), cases(ACCEPTED))
+def test_an_answer_is_accepted(question: str, answer: object, render_project: Render) -> None:
+    project = render_project(**{question: answer})
+
+    recorded = read_yaml(project / ".copier-answers.yml")[question]
+    assert str(recorded) == str(answer) or set(recorded) == set(answer)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(("question", "answer"), cases(REFUSED))
+def test_an_answer_is_refused_by_name_and_leaves_nothing(
+    question: str, answer: object, render_project: Render, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"for.* '{question}': .+"):
+        render_project(**{question: answer})
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [case for case in cases(REFUSED) if "choices" not in QUESTIONS[case[0]]],
+)
+def test_a_refusal_says_what_to_type_instead(
+    question: str, answer: object, render_project: Render
+) -> None:
+    with pytest.raises(ValueError, match="type") as refusal:
+        render_project(**{question: answer})
+
+    assert "\n" not in str(refusal.value)
+
+
+def test_every_question_is_tested() -> None:
+    assert set(ACCEPTED) == set(REFUSED) == set(QUESTIONS)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_question_has_a_default_and_an_example(name: str) -> None:
+    question = QUESTIONS[name]
+
+    assert "default" in question
+    assert "e.g." in question["help"] or "choices" in question or name == "description"
+
+
+def test_the_template_asks_for_no_trust() -> None:
+    settings = read_yaml(ROOT / "copier.yml")
+
+    assert not {"_tasks", "_migrations", "_jinja_extensions", "_external_data"} & set(settings)
+
+
+def test_no_file_of_the_template_needs_more_than_choices() -> None:
+    """A name that Jinja would have to compute per choice is a file nobody can lint."""
+    names = itertools.chain.from_iterable(
+        path.relative_to(ROOT).parts for path in (ROOT / "template").rglob("*")
+    )
+
+    assert {name for name in names if "{" in name} == {
+        "{{ package_name }}",
+        "{{ _copier_conf.answers_file }}.jinja",
+    }

@@ -1,0 +1,239 @@
+"""Renders in which every two choices meet: each is clean, whole and consistent without being run."""
+
+import ast
+import configparser
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import covertable
+import pytest
+import yaml
+
+from tests.helpers import EXAMPLES, PYTHONS, ROOT, files_of, read_toml, read_yaml, render, run
+
+FACTORS: dict[str, list[Any]] = {
+    "license": ["MIT", "Apache-2.0", "BSD-3-Clause", "MPL-2.0", "GPL-3.0-or-later", "Proprietary"],
+    "python_version": PYTHONS,
+    "line_length": ["72", "100", "160"],
+    "coverage_threshold": ["0", "90", "100"],
+    "project_name": ["X", "My Async Project", 'O\'Brien & Söhne \\ "$(x)" #1 ' + "x" * 50],
+    "package_name": ["a", "order_hub", "p_" * 25],
+    "description": ["", "Keeps orders in step.", "- \"x\" \\ <b> # 'y': *z* " * 7 + "."],
+    "author_name": ["Ada", 'Jürgen "JJ" O\'Neil \\'],
+    "repository_url": ["", "https://example.com/acme/order-hub"],
+    **{name: [True, False] for name in [*EXAMPLES, "github", "gitlab"]},
+}
+ROWS = covertable.make(FACTORS, strength=2)
+FORBIDDEN_ON_WINDOWS = re.compile(r'["<>:|?*\\]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)([.]|$)', re.I)
+
+
+def answers_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return Copier's answers for a row, whose choices of several are yes or no each."""
+    several = {"examples": EXAMPLES, "ci": ["github", "gitlab"]}
+    answers = {name: answer for name, answer in row.items() if not isinstance(answer, bool)}
+    return answers | {name: [one for one in several[name] if row[one]] for name in several}
+
+
+@pytest.fixture(scope="session")
+def renders() -> dict[int, Path]:
+    """Return the projects that were rendered so far, by their row."""
+    return {}
+
+
+@pytest.fixture(params=range(len(ROWS)))
+def project(
+    request: pytest.FixtureRequest,
+    template: Path,
+    renders: dict[int, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Return the project of a row, rendered once."""
+    row: int = request.param
+    if row not in renders:
+        folder = tmp_path_factory.mktemp("row") / "project"
+        renders[row] = render(template, folder, **answers_of(ROWS[row]))
+    return renders[row]
+
+
+def test_every_two_choices_meet() -> None:
+    wanted = {
+        (one, repr(first), other, repr(second))
+        for one in FACTORS
+        for other in FACTORS
+        if one < other
+        for first in FACTORS[one]
+        for second in FACTORS[other]
+    }
+    met = {
+        (one, repr(row[one]), other, repr(row[other]))
+        for row in ROWS
+        for one in FACTORS
+        for other in FACTORS
+        if one < other
+    }
+
+    assert met == wanted
+    print(f"{len(ROWS)} renders, {len(met)} pairs")
+
+
+def test_every_file_parses(project: Path) -> None:
+    parsers = {
+        ".py": ast.parse,
+        ".toml": tomllib.loads,
+        ".yml": lambda text: list(yaml.safe_load_all(text)),
+        ".yaml": lambda text: list(yaml.safe_load_all(text)),
+        ".ini": configparser.ConfigParser(interpolation=None).read_string,
+        ".json": json.loads,
+    }
+    for name, content in files_of(project).items():
+        parse = parsers.get(Path(name).suffix, str)
+        parse(content.decode("utf-8"))
+
+    assert run("make -n help", project).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["black --check --quiet .", "isort --check-only .", "ruff check --no-cache .", "validate-pyproject pyproject.toml"],
+)  # fmt: skip
+def test_the_tools_have_nothing_to_change(command: str, project: Path) -> None:
+    done = run(f"{ROOT / '.venv' / 'bin'}/{command}", project)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_nothing_of_jinja_is_left(project: Path) -> None:
+    for name, content in files_of(project).items():
+        assert not re.search(rb"(?<!\$)\{\{|\{%|\{#", content), name
+
+
+def test_every_text_file_is_tidy(project: Path) -> None:
+    """Unix line ends, one newline at the end, no spaces before one, at most one empty line in a row."""
+    for name, content in files_of(project).items():
+        text = content.decode("utf-8")
+        assert "\r" not in text, name
+        assert not re.search(r"[ \t]\n", text), name
+        assert text == "" or (text.endswith("\n") and not text.endswith("\n\n")), name
+        assert name.endswith(".py") or name == "LICENSE" or "\n\n\n" not in text, name
+
+
+def test_names_work_on_windows(project: Path) -> None:
+    for name in files_of(project):
+        assert not [part for part in name.split("/") if FORBIDDEN_ON_WINDOWS.search(part)]
+    names = [name.lower() for name in files_of(project)]
+    assert len(set(names)) == len(names)
+
+
+def test_python_versions_agree(project: Path) -> None:
+    lowest = read_yaml(project / ".copier-answers.yml")["python_version"]
+    supported = PYTHONS[PYTHONS.index(lowest) :]
+    metadata = read_toml(project / "pyproject.toml")
+    prefix = "Programming Language :: Python :: 3."
+    classifiers = [text for text in metadata["project"]["classifiers"] if text.startswith(prefix)]
+
+    assert metadata["project"]["requires-python"] == f">={lowest}"
+    assert metadata["tool"]["mypy"]["python_version"] == lowest
+    assert [text.rpartition(" ")[2] for text in classifiers] == supported
+    for pythons in ci_pythons(project):
+        assert pythons == supported
+
+
+def ci_pythons(project: Path) -> list[list[str]]:
+    """Return the Pythons of each CI file of the project."""
+    found = []
+    github, gitlab = project / ".github/workflows/ci.yml", project / ".gitlab-ci.yml"
+    if github.exists():
+        found.append(read_yaml(github)["jobs"]["check"]["strategy"]["matrix"]["python"])
+    if gitlab.exists():
+        found.append(read_yaml(gitlab)["check"]["parallel"]["matrix"][0]["UV_PYTHON"])
+    return found
+
+
+def test_the_answered_ci_files_are_there_and_no_others(project: Path) -> None:
+    ci = read_yaml(project / ".copier-answers.yml")["ci"]
+
+    assert (project / ".github").exists() == ("github" in ci)
+    assert (project / ".gitlab-ci.yml").exists() == ("gitlab" in ci)
+
+
+def test_the_answered_examples_are_there_and_no_others(project: Path) -> None:
+    answers = read_yaml(project / ".copier-answers.yml")
+    package = project / "src" / answers["package_name"]
+    shipped = {"clients"}
+
+    for name in EXAMPLES:
+        expected = name in answers["examples"] and name in shipped
+        assert (package / name).exists() == expected
+        assert (package / "demo" / f"{name}.py").exists() == expected
+        assert (project / "tests" / name).exists() == expected
+
+
+def test_relative_imports_lead_to_files_that_are_there(project: Path) -> None:
+    for file in project.glob("src/*/**/*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                target = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                assert target.with_suffix(".py").exists() or target.is_dir(), (file, node.module)
+
+
+def test_numbers_arrive_in_the_settings(project: Path) -> None:
+    answers = read_yaml(project / ".copier-answers.yml")
+    metadata = read_toml(project / "pyproject.toml")
+
+    assert metadata["tool"]["black"]["line-length"] == answers["line_length"]
+    assert metadata["tool"]["isort"]["line_length"] == answers["line_length"]
+    assert metadata["tool"]["ruff"]["line-length"] == answers["line_length"]
+    assert (
+        f"max_line_length = {answers['line_length']}\n" in (project / ".editorconfig").read_text()
+    )
+    assert (
+        f"--cov-fail-under={answers['coverage_threshold']}\n"
+        in (project / "pytest.ini").read_text()
+    )
+
+
+@pytest.mark.parametrize("file", [".github/workflows/ci.yml", ".gitlab-ci.yml"])
+def test_ci_files_fit_their_schema(file: str, template: Path, tmp_path: Path) -> None:
+    project = render(template, tmp_path / "project", ci=["github", "gitlab"])
+    schema = {".github/workflows/ci.yml": "github-workflows", ".gitlab-ci.yml": "gitlab-ci"}[file]
+
+    check = str(ROOT / ".venv/bin/check-jsonschema")
+    done = run([check, "--builtin-schema", f"vendor.{schema}", file], project)
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_workflows_are_secure(python: str, template: Path, tmp_path: Path) -> None:
+    project = render(template, tmp_path / "project", python_version=python)
+
+    zizmor = str(ROOT / ".venv/bin/zizmor")
+    done = run([zizmor, "--offline", "--pedantic", "--strict-collection", "."], project)
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("licence", FACTORS["license"])
+def test_a_licence_arrives_in_full(licence: str, template: Path, tmp_path: Path) -> None:
+    project = render(template, tmp_path / "project", license=licence, author_name="Ada")
+
+    source = (ROOT / "licenses" / f"{licence}.txt").read_text(encoding="utf-8")
+    text = (project / "LICENSE").read_text(encoding="utf-8")
+    assert text == source.replace("{{ author_name }}", "Ada")
+
+
+@pytest.mark.slow
+def test_sources_are_clean_at_every_line_length(template: Path, tmp_path: Path) -> None:
+    project = render(template, tmp_path / "project")
+    bin_folder = ROOT / ".venv" / "bin"
+
+    for length in range(72, 161):
+        for command in [
+            [str(bin_folder / "black"), "--check", "--quiet", "--fast", f"--line-length={length}", "."],
+            [str(bin_folder / "isort"), "--check-only", f"--line-length={length}", "."],
+        ]:  # fmt: skip
+            done = run(command, project)
+            assert done.returncode == 0, (length, done.stdout)
