@@ -163,14 +163,15 @@ def lock_and_commit(staging: Path, project: dict[str, Any]) -> None:
     unfinished(staging).touch()
 
 
-def run(command: list[str], folder: Path, **streams: int) -> "subprocess.CompletedProcess[str]":
+def run(
+    command: list[str], folder: Path, stdout: int | None = None, stderr: int | None = None
+) -> "subprocess.CompletedProcess[str]":
     """Run a command in a folder, apart from the make and the git that this program may run under."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("MAKE", "MFLAGS", "GIT_"))
-    }
-    return subprocess.run(command, cwd=folder, env=kept, text=True, check=False, **streams)
+    own = ("MAKE", "MFLAGS", "GIT_DIR", "GIT_INDEX", "GIT_WORK_TREE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return subprocess.run(
+        command, cwd=folder, env=kept, stdout=stdout, stderr=stderr, text=True, check=False
+    )
 
 
 def output(command: list[str], folder: Path) -> str:

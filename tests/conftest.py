@@ -1,13 +1,15 @@
 """Fixtures: the template as a commit, and projects that are rendered from it."""
 
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers import ROOT, commit_all, render, run
+from tests.helpers import ROOT, available_python, commit_all, render, run
 
 Render = Callable[..., Path]
 
@@ -39,3 +41,77 @@ def render_project(template: Path, tmp_path: Path) -> Render:
 def default_project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project of all defaults. Tests read it and change nothing."""
     return render(template, tmp_path_factory.mktemp("default") / "project")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A project with its environment and a first commit, for tests that run its commands."""
+
+    folder: Path
+    python: str
+
+    def run(self, command: str | list[str], **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the project on its Python."""
+        return run(command, self.folder, UV_PYTHON=self.python, **variables)
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project and return its path."""
+        file = self.folder / name
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def restore(self) -> None:
+        """Undo what a test did, but keep the environment."""
+        for command in ["git reset -q --hard start", "git clean -q -fd"]:
+            done = self.run(command)
+            assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture(scope="session")
+def make_pipeline(
+    template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Pipeline]:
+    """Return a function that gives the pipeline of a name, made once, skipping for want of its Python."""
+    made: dict[str, Pipeline] = {}
+
+    def make(name: str, python: str, **answers: Any) -> Pipeline:  # noqa: ANN401 - any answer
+        if not available_python(python):
+            pytest.skip(f"there is no Python {python} here")
+        if name not in made:
+            folder = render(template, tmp_path_factory.mktemp(name) / "project", **answers)
+            made[name] = Pipeline(folder, python)
+            commit_all(folder)
+            done = made[name].run("make setup")
+            assert done.returncode == 0, done.stdout
+            commit_all(folder)
+            assert made[name].run("git tag start").returncode == 0
+        return made[name]
+
+    return make
+
+
+@pytest.fixture
+def pipeline(make_pipeline: Callable[..., Pipeline]) -> Iterator[Pipeline]:
+    """Return the pipeline of a project of all defaults, restored after each test."""
+    pipeline = make_pipeline("defaults", "3.11")
+    yield pipeline
+    pipeline.restore()
+
+
+# Brings up the loopback interface of a new network namespace, as `ip link set lo up` does where there
+# is an `ip`: sets the flag IFF_UP by the ioctl SIOCSIFFLAGS, see netdevice(7). Then runs the command.
+RUN_WITH_LOOPBACK = """
+import fcntl, os, socket, struct, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as interface:
+    fcntl.ioctl(interface, 0x8914, struct.pack("16sH14s", b"lo", 1, b""))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope="session")
+def without_network() -> list[str]:
+    """Return the words before a command that leave it nothing but loopback."""
+    words = ["unshare", "-rn", "python3", "-c", RUN_WITH_LOOPBACK]
+    if run([*words, "true"], Path.cwd()).returncode:
+        pytest.skip("this machine lets nobody cut off the network (unshare -rn)")
+    return words

@@ -111,7 +111,19 @@ def run(
 
 def clean_environment() -> dict[str, str]:
     """Return the environment without what this test run, its make and its git put there."""
-    prefixes = ("COV", "GIT_", "MAKE", "MFLAGS", "PYTEST", "PYTHON", "UV_", "VIRTUAL_ENV")
+    prefixes = (
+        "ARGS",
+        "COV",
+        "DEST",
+        "FLAGS",
+        "GIT_",
+        "MAKE",
+        "MFLAGS",
+        "PYTEST",
+        "PYTHON",
+        "UV_",
+        "VIRTUAL_ENV",
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     own = str(ROOT / ".venv")
     path = [part for part in kept["PATH"].split(":") if not part.startswith(own)]

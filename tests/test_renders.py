@@ -5,6 +5,7 @@ import configparser
 import json
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_every_two_choices_meet() -> None:
 
 
 def test_every_file_parses(project: Path) -> None:
-    parsers = {
+    parsers: dict[str, Callable[[str], object]] = {
         ".py": ast.parse,
         ".toml": tomllib.loads,
         ".yml": lambda text: list(yaml.safe_load_all(text)),

@@ -1,0 +1,273 @@
+"""The commands of a project when something is wrong: what fails, what is said, what is left."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Pipeline, Render
+from tests.helpers import commit_all, path_without_uv, run, stub
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("defaults")]
+
+PACKAGE = "src/my_async_project"
+TYPE_ERROR = '"""A defect."""\n\nNUMBER: int = "text"\n'
+LINT_ERROR = '"""A defect."""\n\nimport os\n'
+UNFORMATTED = '"""A defect of layout."""\n\nNUMBERS = [1,2]\n'
+FORMATTED = '"""A defect of layout."""\n\nNUMBERS = [1, 2]\n'
+FAILING_TEST = '"""A failing test."""\n\n\ndef test_it() -> None:\n    assert sum([1]) == 2\n'
+
+
+def sections(output: str) -> dict[str, str]:
+    """Return what each stage printed."""
+    parts = re.split(r"(?m)^== (\S+)\n", output)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_quality_repairs_the_layout(pipeline: Pipeline) -> None:
+    file = pipeline.write(f"{PACKAGE}/extra.py", UNFORMATTED)
+
+    done = pipeline.run("make quality")
+
+    assert done.returncode == 0, done.stdout
+    assert file.read_text() == FORMATTED
+
+
+def test_check_repairs_nothing_and_names_the_file(pipeline: Pipeline) -> None:
+    file = pipeline.write(f"{PACKAGE}/extra.py", UNFORMATTED)
+
+    done = pipeline.run("make check")
+
+    assert done.returncode != 0
+    assert "\ncheck FAILED in: format-check\n" in done.stdout
+    assert "extra.py" in sections(done.stdout)["format-check"]
+    assert file.read_text() == UNFORMATTED
+
+
+@pytest.mark.parametrize("target", ["quality", "check"])
+def test_every_stage_that_fails_is_named_in_one_line(target: str, pipeline: Pipeline) -> None:
+    pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
+    pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
+    pipeline.write("tests/test_failing.py", FAILING_TEST)
+
+    done = pipeline.run(f"make {target}")
+
+    assert done.returncode != 0
+    assert f"\n{target} FAILED in: lint typecheck test\n" in done.stdout
+
+
+def test_the_stages_do_not_mix_their_output(pipeline: Pipeline) -> None:
+    pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
+    pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
+
+    stages = sections(pipeline.run("make quality").stdout)
+
+    assert list(stages) == ["format", "lint", "typecheck", "test"]
+    assert {name for name, text in stages.items() if "F401" in text} == {"lint"}
+    assert {name for name, text in stages.items() if "[assignment]" in text} == {"typecheck"}
+    assert {name for name, text in stages.items() if " passed in " in text} == {"test"}
+
+
+def test_a_stage_runs_even_if_formatting_failed(pipeline: Pipeline) -> None:
+    pipeline.write(f"{PACKAGE}/broken.py", "def broken(:\n")
+
+    done = pipeline.run("make quality")
+
+    assert "\nquality FAILED in: format lint typecheck\n" in done.stdout
+
+
+def test_too_little_coverage_fails(pipeline: Pipeline) -> None:
+    lines = "\n".join(f"NUMBER_{number} = {number}" for number in range(200))
+    pipeline.write(f"{PACKAGE}/never_imported.py", f'"""A defect."""\n\n{lines}\n')
+
+    done = pipeline.run("make check")
+
+    assert "\ncheck FAILED in: test\n" in done.stdout
+    assert "Required test coverage of 90% not reached" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hook"),
+    [
+        (
+            "notes.txt",
+            "<<<<<<< HEAD\nmine\n=======\ntheirs\n>>>>>>> other\n",
+            "no conflict markers",
+        ),
+        ("notes.txt.rej", "a hunk\n", "no rejected hunks of an update"),
+        ("big.txt", "x" * 600_000 + "\n", "no file above 500 KiB"),
+        ("key.pem", "-----BEGIN RSA PRIVATE " + "KEY-----\n", "no private keys"),
+        ("readme.MD", "x\n", "no names that differ in case alone"),
+        ("x.toml", "a = \n", "TOML parses"),
+        ("x.yaml", "a: [\n", "YAML parses"),
+        ("notes.txt", "a  \n", "no spaces at line ends"),
+        ("notes.txt", "a", "text files end in a newline"),
+    ],
+)
+def test_check_and_hooks_refuse_the_same_files(
+    name: str, text: str, hook: str, pipeline: Pipeline
+) -> None:
+    pipeline.write("readme.md", "x\n")
+    pipeline.write(name, text)
+    pipeline.run("git add --all")
+    failed = f"{hook}{'.' * (73 - len(hook))}Failed"
+
+    assert failed in sections(pipeline.run("make check").stdout)["lint"]
+    assert failed in pipeline.run("make hooks").stdout
+
+
+def test_a_commit_with_a_type_error_is_refused_offline(
+    pipeline: Pipeline, without_network: list[str]
+) -> None:
+    pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
+    pipeline.run("git add --all")
+
+    done = pipeline.run([*without_network, "git", "commit", "-m", "defect"])
+
+    assert done.returncode != 0
+    assert "untyped.py:3: error: Incompatible types in assignment" in done.stdout
+
+
+def test_a_good_commit_is_accepted_offline(pipeline: Pipeline, without_network: list[str]) -> None:
+    pipeline.write(f"{PACKAGE}/extra.py", FORMATTED)
+    pipeline.run("git add --all")
+
+    done = pipeline.run([*without_network, "git", "commit", "-m", "good"])
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_push_with_a_failing_test_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.write("tests/test_failing.py", FAILING_TEST)
+    pipeline.run("git add --all")
+    assert pipeline.run("git commit -m defect").returncode == 0
+    assert run("git init -q --bare remote", tmp_path).returncode == 0
+
+    done = pipeline.run(["git", "push", str(tmp_path / "remote"), "main"])
+
+    assert done.returncode != 0
+    assert "1 failed" in done.stdout
+
+
+@pytest.mark.parametrize("target", ["quality", "check", "hooks"])
+def test_the_gates_need_no_network(
+    target: str, pipeline: Pipeline, without_network: list[str]
+) -> None:
+    done = pipeline.run([*without_network, "make", target])
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_check_refuses_a_stale_lock(pipeline: Pipeline) -> None:
+    metadata = pipeline.folder / "pyproject.toml"
+    metadata.write_text(metadata.read_text().replace("stamina>=26", "stamina>=25"))
+
+    done = pipeline.run("make check")
+    quality = pipeline.run("make quality")
+
+    assert done.returncode != 0
+    assert "an up-to-date uv.lock ('make setup' brings it up to date)" in done.stdout
+    assert quality.returncode == 0, quality.stdout
+
+
+def test_an_environment_of_another_python_is_made_anew(pipeline: Pipeline) -> None:
+    with_patch = pipeline.run(".venv/bin/python --version").stdout.split()[1]
+
+    done = run("make typecheck", pipeline.folder, UV_PYTHON=with_patch)
+
+    assert "Setting up the environment" in done.stdout
+    assert "Setting up the environment" not in pipeline_typecheck_again(pipeline, with_patch)
+
+
+def pipeline_typecheck_again(pipeline: Pipeline, python: str) -> str:
+    return run("make typecheck", pipeline.folder, UV_PYTHON=python).stdout
+
+
+def test_profile_shows_functions_and_awaits(pipeline: Pipeline) -> None:
+    done = pipeline.run("make profile")
+
+    assert done.returncode == 0, done.stdout
+    assert "Ordered by: cumulative time" in done.stdout
+    assert re.search(r"Slowest awaits:.*\n +\d+\.\d+ +\d+  \S+\.py:\d+ in ", done.stdout)
+
+
+def test_coverage_writes_a_report(pipeline: Pipeline) -> None:
+    done = pipeline.run("make coverage")
+
+    assert done.returncode == 0, done.stdout
+    assert (pipeline.folder / "htmlcov" / "index.html").exists()
+
+
+def test_clean_removes_what_the_targets_made(render_project: Render) -> None:
+    project = render_project(examples=[])
+    before = {path.relative_to(project) for path in project.rglob("*")}
+    assert run("make coverage", project).returncode == 0
+    (project / "uv.lock").unlink()
+
+    assert run("make clean", project).returncode == 0
+
+    assert {path.relative_to(project) for path in project.rglob("*")} == before
+
+
+def test_a_folder_without_git_has_its_gates_and_says_what_is_missing(
+    render_project: Render,
+) -> None:
+    project = render_project(examples=[])
+
+    setup = run("make setup", project)
+    quality = run("make quality", project)
+    hooks = run("make hooks", project)
+
+    assert "No git hooks: this folder is not the root of a git repository" in setup.stdout
+    assert quality.returncode == 0, quality.stdout
+    assert "No file checks" in sections(quality.stdout)["lint"]
+    assert hooks.returncode != 0
+    assert "Hooks need a git repository" in hooks.stdout
+
+
+def test_a_moved_folder_still_works(render_project: Render) -> None:
+    project = render_project(examples=[])
+    assert run("make lint", project).returncode == 0
+    moved = project.rename(project.parent / "moved, it's here")
+
+    done = run("make lint", moved)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_machine_without_uv_and_index_gets_a_sentence(
+    render_project: Render, without_network: list[str]
+) -> None:
+    project = render_project(examples=[])
+    commit_all(project)
+
+    path = path_without_uv()
+    done = run([*without_network, "make", "setup"], project, PATH=path, PIP_RETRIES="0")
+
+    assert done.returncode != 0
+    assert "uv 0.13.8 could not be installed" in done.stdout
+    assert run("git status --porcelain --ignored", project).stdout == ""
+
+
+def test_hooks_that_cannot_be_installed_do_not_stop_setup(render_project: Render) -> None:
+    project = render_project(examples=[])
+    commit_all(project)
+    assert run("git config core.hooksPath elsewhere", project).returncode == 0
+
+    done = run("make setup", project)
+
+    assert done.returncode == 0, done.stdout
+    assert "The git hooks are not installed." in done.stdout
+
+
+def test_an_update_that_leaves_conflicts_fails_and_names_the_files(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """Copier ends well even then; the stub stands for a Copier that does."""
+    pipeline.write("notes.txt.rej", "a hunk\n")
+    path = stub(tmp_path / "bin", {"uv": "exit 0"})
+
+    done = pipeline.run("make update", PATH=f"{path}:{path_without_uv()}")
+
+    assert done.returncode != 0
+    assert "Resolve the conflicts in these files, then commit:\n./notes.txt.rej\n" in done.stdout

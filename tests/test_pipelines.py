@@ -1,0 +1,96 @@
+"""Projects of differing answers: their own quality, check, hooks and demo really run and pass."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Pipeline
+from tests.helpers import EXAMPLES
+
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "all-3.11": ("3.11", {}),
+    "all-3.12": ("3.12", {"python_version": "3.12", "line_length": 160, "ci": ["gitlab"]}),
+    "all-3.13": (
+        "3.13",
+        {
+            "python_version": "3.13",
+            "line_length": 72,
+            "coverage_threshold": 100,
+            "package_name": "p_" * 25,
+            "project_name": 'O\'Brien & Söhne \\ "$(x)" #1',
+            "description": "- \"x\" \\ <b> # 'y'",
+            "author_name": 'Jürgen "JJ" O\'Neil \\',
+            "license": "Proprietary",
+        },
+    ),
+    "none-3.11": ("3.11", {"examples": [], "coverage_threshold": 100, "ci": []}),
+    "none-3.12": ("3.12", {"examples": [], "license": "GPL-3.0-or-later", "package_name": "a"}),
+    "none-3.13": ("3.13", {"examples": [], "description": "", "line_length": 72}),
+    "all-but-clients-3.11": ("3.11", {"examples": EXAMPLES[1:], "repository_url": "https://x.org"}),
+    "lowest-3.11-run-on-3.13": ("3.13", {"examples": ["clients"]}),
+}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in CASES],
+)
+def project(
+    request: pytest.FixtureRequest, make_pipeline: Callable[..., Pipeline]
+) -> Iterator[Pipeline]:
+    """Return a project of each case in turn, with its environment."""
+    python, answers = CASES[request.param]
+    pipeline = make_pipeline(request.param, python, **answers)
+    yield pipeline
+    pipeline.restore()
+
+
+def test_quality_passes_and_changes_no_file(project: Pipeline) -> None:
+    done = project.run("make quality")
+
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith("\nquality passed: format lint typecheck test\n")
+    assert project.run("git status --porcelain").stdout == ""
+
+
+def test_check_passes_and_writes_nothing_at_all(project: Pipeline) -> None:
+    before = snapshot(project.folder)
+
+    done = project.run("make check")
+
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith("\ncheck passed: format-check lint typecheck test\n")
+    assert snapshot(project.folder) == before
+
+
+def test_hooks_pass(project: Pipeline) -> None:
+    done = project.run("make hooks")
+
+    assert done.returncode == 0, done.stdout
+    assert "Failed" not in done.stdout
+    assert "pytest" in done.stdout
+
+
+def test_the_demo_works(project: Pipeline) -> None:
+    done = project.run("make demo")
+
+    assert done.returncode == 0, done.stdout
+    assert "fan_out" in done.stdout.splitlines()[-1]
+
+
+def test_it_runs_on_the_python_that_was_asked_for(project: Pipeline) -> None:
+    version = project.run(".venv/bin/python --version").stdout
+
+    assert version.startswith(f"Python {project.python}.")
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of change of every file, the environment's and git's included."""
+    stats = {path: path.lstat() for path in folder.rglob("*") if not path.is_dir()}
+    return {
+        str(path.relative_to(folder)): (stat.st_size, stat.st_mtime_ns)
+        for path, stat in stats.items()
+    }
