@@ -1,7 +1,7 @@
 # The template's own commands. The gates are those that it gives to projects.
 include template/tooling.mk
 
-.PHONY: new
+.PHONY: new bench
 
 # Answers and flags reach the program as they were typed: neither make nor a shell expands them.
 override DEST := $(value DEST)
@@ -12,3 +12,6 @@ new: $(UV_NEEDED) ## make a project: DEST=../order-hub FLAGS="--defaults -d proj
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed as python3, not $$(python3 --version): put one first on the PATH."; exit 1; }
 	@PATH="$(dir $(abspath $(UV))):$$PATH" python3 new.py
+
+bench: $(ENV) ## measure, each number as a ratio within one run
+	@$(BIN)/python benchmarks/copy.py

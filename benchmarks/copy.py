@@ -1,0 +1,63 @@
+"""What a copy costs: CPU of `copier copy` over that of a template of one file, in one run.
+
+Each round copies every template once, so that a busy machine slows all of them; medians are compared.
+The limits are those of the product: 1.7 with all examples, 1.5 with none.
+"""
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROUNDS = 9
+LIMITS = {"all examples": 1.7, "no examples": 1.5}
+
+
+def main() -> int:
+    """Print the ratios and return 1 if one is above its limit, else 0."""
+    root = Path(__file__).parent.parent
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        project = folder / "template"
+        run("git", "clone", "--quiet", str(root), str(project))
+        one_file = folder / "one-file"
+        one_file.mkdir()
+        (one_file / "README.md.jinja").write_text("# {{ _copier_conf.dst_path }}\n")
+        run("git", "init", "--quiet", str(one_file))
+        run("git", "-C", str(one_file), "add", "--all")
+        run("git", "-C", str(one_file), "commit", "--quiet", "--message=One file")
+        copies = {
+            "one file": [str(one_file)],
+            "all examples": [str(project)],
+            "no examples": ["--data=examples=[]", str(project)],
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in copies}
+        for number in range(ROUNDS):
+            for name, arguments in copies.items():
+                target = folder / f"{name} {number}"
+                seconds[name].append(cpu_of_copy(arguments, target))
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    ratios = {name: medians[name] / medians["one file"] for name in LIMITS}
+    for name, ratio in ratios.items():
+        print(f"{name}: {ratio:.2f} times the CPU of one file (limit {LIMITS[name]})")
+    return int(any(ratios[name] > LIMITS[name] for name in LIMITS))
+
+
+def cpu_of_copy(arguments: list[str], target: Path) -> float:
+    """Return the CPU seconds, user and system, of one copy with all the processes that it starts."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    copy = [sys.executable, "-m", "copier", "copy", "--quiet", "--defaults", "--vcs-ref=HEAD"]
+    run(*copy, *arguments, str(target))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def run(*command: str) -> None:
+    """Run a command; raise CalledProcessError if it fails."""
+    subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
