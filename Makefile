@@ -11,7 +11,7 @@ export DEST FLAGS
 new: $(UV_NEEDED) ## make a project: DEST=../order-hub FLAGS="--defaults -d project_name='Order Hub'"
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed as python3, not $$(python3 --version): put one first on the PATH."; exit 1; }
-	@PATH="$(dir $(abspath $(UV))):$$PATH" python3 new.py
+	@PATH="$$(cd "$$(dirname "$(UV)")" && pwd):$$PATH" python3 new.py
 
 bench: $(ENV) ## measure, each number as a ratio within one run
 	@$(BIN)/python benchmarks/copy.py

@@ -27,13 +27,21 @@ def main() -> None:
     if destination is None or not unfinished(destination).exists():
         destination = render(destination)
     else:
-        say(f"Going on with {destination}, which an earlier run left unfinished.")
+        go_on_with(destination)
     say("Setting up, then running make quality ...")
     for target in ["setup", "quality"]:
         if run(["make", target], destination).returncode:
             sys.exit(f"The project is in {destination}, but its make {target} failed: see above.")
     unfinished(destination).unlink()
     say(f"\nThe project is ready in {destination}. Go there and try: make demo")
+
+
+def go_on_with(destination: Path) -> None:
+    """Say that a project of an earlier run is finished, whatever was answered now."""
+    say(
+        f"Going on with {destination}, which an earlier run left unfinished. Its answers stay as they were:"
+        " delete that folder to begin anew."
+    )
 
 
 def unfinished(destination: Path) -> Path:
@@ -75,16 +83,22 @@ def render(destination: Path | None) -> Path:
     )
     staging = parent / f".{name}.unfinished"
     shutil.rmtree(staging, ignore_errors=True)
+    missing = [folder for folder in [parent, *parent.parents] if not folder.exists()]
     try:
         staging.mkdir(parents=True)
         say("Rendering ...")
         copy(staging, commit, flags)
+        if not (staging / "pyproject.toml").exists():
+            sys.exit("Nothing was made: Copier wrote no file; leave --pretend out of FLAGS.")
         record_origin(staging / ".copier-answers.yml")
         project = read_project(staging)
         destination = destination or parent / project["name"]
-        if not unfinished(destination).exists():
+        if unfinished(destination).exists():
+            go_on_with(destination)
+        else:
             refuse_occupied(destination)
             lock_and_commit(staging, project)
+            bring_uv(staging)
             if destination.is_dir():
                 destination.rmdir()
             staging.rename(destination)
@@ -92,7 +106,22 @@ def render(destination: Path | None) -> Path:
         sys.exit(f"The project cannot be written: {error}.")
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        remove_empty(missing)
     return destination
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove the folders that are there and empty; the innermost are given first."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def bring_uv(project: Path) -> None:
+    """Give the project the uv that this clone installed for itself, if it did."""
+    own = TEMPLATE / ".uv"
+    if Path(shutil.which("uv") or "").resolve().is_relative_to(own):
+        shutil.copytree(own, project / ".uv")
 
 
 def copier(*arguments: str) -> list[str]:
@@ -133,6 +162,10 @@ def record_origin(answers: Path) -> None:
         ["git", "for-each-ref", "--contains", "HEAD", "refs/remotes/origin"], TEMPLATE
     ):
         text = answers.read_text(encoding="utf-8")
+        if (TEMPLATE / origin).exists():
+            origin = str((TEMPLATE / origin).resolve())
+        # A user name or token in front of the host is the cloner's own.
+        origin = re.sub(r"\A(https?://)[^/@]*@", r"\1", origin)
         quoted = origin.replace("'", "''")
         text = re.sub(r"(?m)^_src_path:.*(\n .*)*$", lambda _: f"_src_path: '{quoted}'", text)
         answers.write_text(text, encoding="utf-8")
@@ -149,17 +182,17 @@ def lock_and_commit(staging: Path, project: dict[str, Any]) -> None:
     """Make the project a repository whose first commit holds everything, the lock file too."""
     if run(["uv", "lock", "--quiet"], staging).returncode:
         sys.exit("Nothing was made: the dependencies cannot be locked, as uv says above.")
+    first = ["git", "init", "--quiet", "--initial-branch=main"]
+    done = run(first, staging).returncode == 0
     identity = []
-    if not output(["git", "config", "user.email"], TEMPLATE):
+    if not output(["git", "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"], staging):
         author = project["authors"][0]
         identity = ["-c", f"user.name={author['name']}", "-c", f"user.email={author['email']}"]
-    for command in [
-        ["git", "init", "--quiet", "--initial-branch=main"],
-        ["git", "add", "--all"],
-        ["git", *identity, "commit", "--quiet", "--no-verify", "--message=Start the project"],
-    ]:
-        if run(command, staging).returncode:
-            sys.exit("Nothing was made: the first commit failed, as git says above.")
+    commit = ["commit", "--quiet", "--no-verify", "--message=Start the project"]
+    for command in [["git", "add", "--all"], ["git", *identity, *commit]]:
+        done = done and run(command, staging).returncode == 0
+    if not done:
+        sys.exit("Nothing was made: the first commit failed, as git says above.")
     unfinished(staging).touch()
 
 

@@ -62,7 +62,7 @@ check: SYNC_FLAGS = $(if $(wildcard uv.lock),--locked)
 check: $(ENV) ## the same gates, writing nothing: what CI runs
 	@$(call start-stages,check); export PYTHONDONTWRITEBYTECODE=1 RUFF_NO_CACHE=true; \
 	  export MYPY_CACHE_DIR="$$logs/mypy" COVERAGE_FILE="$$logs/coverage"; \
-	  export PYTEST_ADDOPTS="$$PYTEST_ADDOPTS -o cache_dir=$$logs/pytest"; \
+	  export PYTEST_ADDOPTS="$$PYTEST_ADDOPTS -o \"cache_dir=$$logs/pytest\""; \
 	  $(call run-stages,format-check lint typecheck test); $(end-stages)
 
 hooks: $(ENV) ## run every git hook over all files
@@ -73,6 +73,7 @@ hooks: $(ENV) ## run every git hook over all files
 clean: ## remove what the targets made
 	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "The git hooks stay: the next target that needs the environment makes it again."
 
 # The stages of a target run side by side. Each writes into a log of its own, so that their output does
 # not mix; the logs are then shown one after another, and the last line names every stage that failed.
@@ -90,6 +91,7 @@ end-stages = echo; if test -z "$$failed"; then echo "$$target passed:$$ran"; \
 stage-%:
 	@$(MAKE) --no-print-directory $* >"$(LOGS)/$*.log" 2>&1 && touch "$(LOGS)/$*.passed"
 
+# Hooks know the path of the environment that installed them, so they are renewed with it.
 # The stamp says what the environment was made for: a moved folder or another Python needs a new one,
 # and so does an environment without a stamp, which an interrupted run left behind.
 MADE_FOR := $(strip $(CURDIR) $(UV_PYTHON))
@@ -103,13 +105,15 @@ remove-environment:
 
 $(ENV): pyproject.toml $(wildcard uv.lock) $(UV_NEEDED)
 	@echo "Setting up the environment in .venv ..."
-	@$(UV) sync --quiet $(SYNC_FLAGS) || { \
+	@"$(UV)" sync --quiet $(SYNC_FLAGS) || { \
 	  echo "The environment could not be set up; uv says why above. It needs Python as pyproject.toml asks,"; \
 	  echo "the package index, and an up-to-date uv.lock ('make setup' brings it up to date)."; exit 1; }
+	@! grep -qs pre-commit "$$(git rev-parse --git-path hooks 2>/dev/null)/pre-commit" || \
+	  $(BIN)/pre-commit install >/dev/null
 	@printf '%s\n' "$$MADE_FOR" > $(ENV)
 
 .uv/$(UV_VERSION)/uv:
 	@echo "uv is not on the PATH: installing uv $(UV_VERSION) into .uv ..."
-	@rm -rf .uv; python3 -m venv .uv/venv && .uv/venv/bin/pip install -qq uv==$(UV_VERSION) && \
+	@rm -rf .uv; python3 -m venv .uv/venv && .uv/venv/bin/python -m pip install -qq uv==$(UV_VERSION) && \
 	  mkdir -p $(@D) && mv .uv/venv/bin/uv $@ && rm -rf .uv/venv || { rm -rf .uv; \
 	  echo "uv $(UV_VERSION) could not be installed: python3 needs its venv module and the package index."; exit 1; }

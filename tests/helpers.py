@@ -38,6 +38,7 @@ HOSTILE_TEXTS = [
     "$HOME ${HOME} $$ $@",
     "foo: bar # baz",
     "- x",
+    "+ x",
     "@x",
     "> x",
     "1. x",
@@ -74,6 +75,7 @@ HOSTILE_TEXTS = [
     "line\N{LINE SEPARATOR}separator",
     "byte order\N{ZERO WIDTH NO-BREAK SPACE}mark",
     "reversed\N{RIGHT-TO-LEFT OVERRIDE}text",
+    "isolated\N{LEFT-TO-RIGHT ISOLATE}text",
     "surrogate\ud800",
     "nonchar\uffff",
     "",
@@ -82,10 +84,12 @@ HOSTILE_TEXTS = [
 ]
 
 
-def render(template: Path, folder: Path, **answers: Any) -> Path:  # noqa: ANN401 - any answer
-    """Render the template's HEAD into a folder with defaults for what is not answered."""
+def render(
+    template: Path, folder: Path, *, vcs_ref: str = "HEAD", **answers: Any  # noqa: ANN401
+) -> Path:
+    """Render a commit of the template into a folder, with defaults for what is not answered."""
     copier.run_copy(
-        str(template), folder, answers, vcs_ref="HEAD", defaults=True, quiet=True, overwrite=True
+        str(template), folder, answers, vcs_ref=vcs_ref, defaults=True, quiet=True, overwrite=True
     )
     return folder
 

@@ -70,7 +70,8 @@ def assert_kept_or_refused(template: Path, folder: Path, question: str, text: st
     """Return whether the text was accepted; fail unless it arrived everywhere or nothing was made."""
     refusal = ""
     try:
-        render(template, folder, **{question: text, "examples": []})
+        answers: dict[str, Any] = {question: text, "examples": []}
+        render(template, folder, **answers)
     except ValueError as error:
         refusal = str(error)
     if refusal:
@@ -82,6 +83,17 @@ def assert_kept_or_refused(template: Path, folder: Path, question: str, text: st
     return True
 
 
+@pytest.mark.parametrize("text", HOSTILE_TEXTS[:20])
+def test_hostile_answers_arrive_side_by_side(text: str, render_project: Render) -> None:
+    answers = dict.fromkeys(["project_name", "description"], f"x {text}") | {"author_name": text}
+
+    project = render_project(**answers, examples=[])
+
+    for texts in shown(project).values():
+        assert texts == texts | {name: answers[name] for name in texts if name in answers}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
 @pytest.mark.parametrize("question", FREE_TEXTS)
 def test_a_hostile_answer_is_kept_or_refused(
@@ -90,6 +102,7 @@ def test_a_hostile_answer_is_kept_or_refused(
     assert_kept_or_refused(template, tmp_path / "project", question, text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
 @pytest.mark.parametrize(
     ("question", "frame"),
@@ -120,6 +133,7 @@ def test_any_text_is_kept_or_refused(question: str, text: str, template: Path) -
         assert_kept_or_refused(template, Path(folder, "project"), question, text)
 
 
+@pytest.mark.slow
 def test_most_of_what_people_type_is_accepted(template: Path, tmp_path: Path) -> None:
     """The tests above would pass if everything were refused."""
     kept = [

@@ -1,6 +1,7 @@
 """The commands of a project when something is wrong: what fails, what is said, what is left."""
 
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -76,8 +77,77 @@ def test_a_stage_runs_even_if_formatting_failed(pipeline: Pipeline) -> None:
     assert "\nquality FAILED in: format lint typecheck\n" in done.stdout
 
 
+ASYNC_DEFECTS = {
+    "an await that is missing": (
+        "typecheck",
+        "async def report() -> None:\n    asyncio.sleep(1)\n",
+        "Are you missing an await?",
+    ),
+    "a call that blocks": (
+        "lint",
+        "async def report() -> None:\n    time.sleep(1)\n    await asyncio.sleep(1)\n",
+        "ASYNC251",
+    ),
+    "a task that nobody keeps": (
+        "lint",
+        "async def report() -> None:\n    _ = asyncio.create_task(asyncio.sleep(0))\n",
+        "RUF006",
+    ),
+    "a coroutine that is never awaited": (
+        "test",
+        "async def test_it() -> None:\n    _: object = asyncio.sleep(0)\n    assert time\n",
+        "coroutine 'sleep' was never awaited",
+    ),
+    "a socket that is never closed": (
+        "test",
+        "async def test_it() -> None:\n    assert await asyncio.start_server(print, '127.0.0.1', 0)\n",
+        "unclosed",
+    ),
+    "a marker that does not exist": (
+        "test",
+        "@pytest.mark.integrationn\nasync def test_it() -> None:\n    assert time\n",
+        "'integrationn' not found in `markers`",
+    ),
+    "an expected failure that passes": (
+        "test",
+        "@pytest.mark.xfail\nasync def test_it() -> None:\n    assert time\n",
+        "XPASS(strict)",
+    ),
+    "tests that pass in one order only": (
+        "test",
+        "SEEN: list[int] = []\n\n\n@pytest.mark.parametrize('number', range(9))\n"
+        "async def test_it(number: int) -> None:\n    SEEN.append(number)\n"
+        "    assert SEEN == list(range(number + 1))\n",
+        "assert SEEN == ",
+    ),
+}
+
+
+@pytest.mark.parametrize("defect", ASYNC_DEFECTS)
+def test_an_async_defect_fails_its_gate(defect: str, pipeline: Pipeline) -> None:
+    gate, body, message = ASYNC_DEFECTS[defect]
+    imports = "import asyncio\nimport time\n\nimport pytest\n\n_ = (asyncio, time, pytest)\n"
+    pipeline.write("tests/test_defect.py", f'"""A defect."""\n\n{imports}\n\n{body}')
+
+    output = pipeline.run(f"make {gate}")
+
+    assert output.returncode != 0
+    assert message in output.stdout
+
+
+def test_a_test_that_waits_for_ever_is_stopped(pipeline: Pipeline) -> None:
+    body = "async def test_it() -> None:\n    await asyncio.Event().wait()\n"
+    pipeline.write("tests/test_hanging.py", f"import asyncio\n\n\n{body}")
+    settings = pipeline.folder / "pytest.ini"
+    settings.write_text(settings.read_text().replace("timeout = 30", "timeout = 1"))
+
+    output = pipeline.run("make test").stdout
+
+    assert "Failed: Timeout (>1.0s) from pytest-timeout." in output
+
+
 def test_too_little_coverage_fails(pipeline: Pipeline) -> None:
-    lines = "\n".join(f"NUMBER_{number} = {number}" for number in range(200))
+    lines = "\n".join(f"NUMBER_{number} = {number}" for number in range(2000))
     pipeline.write(f"{PACKAGE}/never_imported.py", f'"""A defect."""\n\n{lines}\n')
 
     done = pipeline.run("make check")
@@ -233,6 +303,29 @@ def test_a_moved_folder_still_works(render_project: Render) -> None:
     done = run("make lint", moved)
 
     assert done.returncode == 0, done.stdout
+
+
+def test_a_moved_folder_keeps_its_hooks(render_project: Render) -> None:
+    project = render_project(examples=[])
+    commit_all(project)
+    assert run("make setup", project).returncode == 0
+    moved = project.rename(project.parent / "moved")
+    (moved / "extra.py").write_text(LINT_ERROR)
+    run("git add --all", moved)
+
+    assert run("make typecheck", moved).returncode == 0
+    done = run("git commit -m defect", moved)
+
+    assert done.returncode != 0
+    assert "F401" in done.stdout
+
+
+def test_check_works_where_temporary_files_have_a_space(pipeline: Pipeline) -> None:
+    with tempfile.TemporaryDirectory(prefix="it's ") as folder:
+        done = pipeline.run("make check", TMPDIR=folder)
+
+        assert done.returncode == 0, done.stdout
+        assert list(Path(folder).glob("tmp.*")) == []  # pytest keeps its own for a while
 
 
 def test_a_machine_without_uv_and_index_gets_a_sentence(

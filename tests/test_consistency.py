@@ -30,7 +30,10 @@ def test_the_template_runs_the_tools_that_it_gives(default_project: Path) -> Non
     own_pins = pins(own["dependency-groups"]["tooling"])
     given_pins = pins(given["dependency-groups"]["tooling"])
     assert own_pins.items() <= given_pins.items()
-    assert set(given_pins) - set(own_pins) == {"looptime", "pytest-asyncio"}
+    assert set(given_pins) - set(own_pins) == {
+        "looptime",
+        "pytest-asyncio",
+    }
 
 
 @pytest.mark.parametrize(
@@ -128,6 +131,23 @@ def test_python_sources_of_the_template_hold_no_jinja() -> None:
     assert with_jinja == ["template/tests/subject.py.jinja"]
 
 
+def test_every_line_of_python_fits_the_shortest_line_that_can_be_chosen() -> None:
+    lines = [
+        line
+        for name in tracked_files()
+        if name.startswith("template/") and name.endswith(".py")
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
+    ]
+
+    comments_of_tools = re.compile("# (noqa|type: ignore)")
+    text_alone = re.compile(r"\s+f?\".*\",")
+    assert not [
+        line
+        for line in lines
+        if len(line) > 72 and not comments_of_tools.search(line) and not text_alone.fullmatch(line)
+    ]
+
+
 def test_names_of_the_template_work_on_windows() -> None:
     assert not [name for name in tracked_files() if re.search(r'["<>:|?*\\]', name)]
 
@@ -170,3 +190,18 @@ def test_the_git_hooks_of_the_template_are_those_of_projects(default_project: Pa
     assert hooks(ROOT / ".pre-commit-config.yaml") == hooks(
         default_project / ".pre-commit-config.yaml"
     ) | {"pytest": '.venv/bin/pytest -m "not slow"'}
+
+
+def test_every_file_that_the_readme_names_is_there(default_project: Path) -> None:
+    readme = (default_project / "README.md").read_text(encoding="utf-8")
+    places = re.findall(r"`((?:src|tests|docs)/[\w/.]*|[\w-]+\.\w+)`|\((docs/[\w.]+)\)", readme)
+
+    made_by_make = {"uv.lock"}
+    assert len(places) > 5
+    assert not made_by_make & set(files_of(default_project))
+    assert not [
+        name
+        for pair in places
+        for name in pair
+        if name not in made_by_make and not (default_project / name).exists()
+    ]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jinja2_ansible_filters import AnsibleCoreFiltersExtension
 
 from tests.conftest import Render
-from tests.helpers import PYTHONS, ROOT, available_python, read_yaml, run
+from tests.helpers import PYTHONS, ROOT, available_python, read_toml, read_yaml, run
 
 NAMES = (
     jinja2.Environment(  # noqa: S701 - nothing here is HTML
@@ -81,19 +81,42 @@ def test_everything_that_a_project_installs_is_reserved(render_project: Render) 
     assert run("make setup", project).returncode == 0
     code = (
         "import importlib.metadata as m\n"
-        "print(*m.packages_distributions(), *(d.name for d in m.distributions()))"
+        # No module can have the name of a folder of stubs, which holds a hyphen.
+        "print(*(name for name in m.packages_distributions() if '-' not in name))\n"
+        "print(*(d.name for d in m.distributions()))"
     )
     names = run([".venv/bin/python", "-c", code], project).stdout.lower().replace("-", "_").split()
+
+    # What other systems and Pythons install is in the lock alone.
+    locked = {
+        package["name"].replace("-", "_") for package in read_toml(project / "uv.lock")["package"]
+    }
 
     own = {read_yaml(project / ".copier-answers.yml")["package_name"]}
     assert "aiohttp" in names
     # mypyc names its modules by a hash, which no project is called.
     kept = {name for name in names if PACKAGE_NAME.fullmatch(name) and "__mypyc" not in name}
-    assert kept - own <= RESERVED
+    assert (kept | locked) - own <= RESERVED
 
 
-def test_a_reserved_name_is_refused_with_another_to_type(render_project: Render) -> None:
-    with pytest.raises(
-        ValueError, match=r"pytest is taken: .* type another such as pytest_project"
-    ):
-        render_project(package_name="pytest")
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("json", "json_project"),
+        ("match", "match_project"),
+        ("pytest", "pytest_project"),
+        ("pytest_", "pytest_project"),
+        ("pre__commit", "pre__commit_project"),
+        ("tests", "tests_project"),
+        ("con", "con_project"),
+    ],
+)
+def test_a_reserved_name_is_refused_with_another_to_type(
+    name: str, other: str, render_project: Render
+) -> None:
+    with pytest.raises(ValueError, match=f"type e.g. {other}: {name} is taken"):
+        render_project(package_name=name)
+
+
+def test_a_trailing_underscore_tells_a_name_from_a_keyword(render_project: Render) -> None:
+    assert render_project(package_name="class_").exists()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def clone(template: Path, tmp_path: Path) -> Path:
     """Return a fresh clone of the template, in a folder of its own."""
-    folder = tmp_path / "clone"
+    folder = tmp_path / "it's a clone"
     assert run(["git", "clone", "-q", str(template), str(folder)], tmp_path).returncode == 0
     return folder
 
@@ -38,6 +38,39 @@ def test_one_command_makes_a_working_project_without_uv(clone: Path, template: P
     assert (project / ".git/hooks/pre-commit").exists()
     assert read_yaml(project / ".copier-answers.yml")["_src_path"] == str(template)
     assert run("git status --porcelain", clone).stdout == ""
+
+
+def test_the_project_goes_on_without_uv_and_network(
+    clone: Path, without_network: list[str]
+) -> None:
+    done = run("make new DEST=../hub FLAGS=-dexamples=[]", clone, PATH=path_without_uv())
+    project = clone.parent / "hub"
+
+    checked = run([*without_network, "make", "check"], project, PATH=path_without_uv())
+
+    assert done.returncode == 0, done.stdout
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("origin", "recorded"),
+    [
+        ("https://me:secret@example.com/t.git", "https://example.com/t.git"),
+        ("git@example.com:acme/t.git", "git@example.com:acme/t.git"),
+        ("../it's there", "{parent}/it's there"),
+    ],
+)
+def test_updates_come_from_where_the_clone_came_from(
+    origin: str, recorded: str, clone: Path
+) -> None:
+    (clone.parent / "it's there").mkdir()
+    assert run(["git", "remote", "set-url", "origin", origin], clone).returncode == 0
+
+    done = run("make new DEST=../hub FLAGS=-dexamples=[]", clone)
+
+    answers = read_yaml(clone.parent / "hub/.copier-answers.yml")
+    assert done.returncode == 0, done.stdout
+    assert answers["_src_path"] == recorded.format(parent=clone.parent)
 
 
 def test_flags_arrive_as_typed_and_name_the_folder(clone: Path) -> None:
@@ -74,8 +107,9 @@ def test_a_run_that_was_killed_is_taken_up_again(moment: str, clone: Path) -> No
     done = run(command, clone)
 
     assert done.returncode == 0, done.stdout
+    assert ("Its answers stay as they were" in done.stdout) == (moment != "Rendering ...")
     assert "The project is ready in" in done.stdout
-    assert entries(clone.parent) == ["clone", "hub"]
+    assert entries(clone.parent) == ["hub", "it's a clone"]
 
 
 def test_an_occupied_folder_is_refused_and_left_alone(clone: Path) -> None:
@@ -91,12 +125,15 @@ def test_an_occupied_folder_is_refused_and_left_alone(clone: Path) -> None:
 
 
 def test_a_refused_answer_leaves_nothing(clone: Path) -> None:
-    done = run(["make", "new", "DEST=../hub", "FLAGS=-d package_name=class"], clone)
+    done = run(["make", "new", "DEST=../new/hub", "FLAGS=-d package_name=class"], clone)
 
     assert done.returncode != 0
-    assert "Nothing was made. Validation error for question 'package_name': class is" in done.stdout
+    assert (
+        "Nothing was made. Validation error for question 'package_name': type e.g. class_project: "
+        in done.stdout
+    )
     assert "Traceback" not in done.stdout
-    assert entries(clone.parent) == ["clone"]
+    assert entries(clone.parent) == ["it's a clone"]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +143,7 @@ def test_a_refused_answer_leaves_nothing(clone: Path) -> None:
         ("-d 'x", "FLAGS cannot be split into words (No closing quotation): close every quote."),
         ("-d license=WTFPL", "Invalid choice for 'license': 'WTFPL' is not in ['MIT', "),
         ("--nonsense", "Unknown switch --nonsense"),
+        ("--pretend", "Nothing was made: Copier wrote no file; leave --pretend out of FLAGS."),
     ],
 )
 def test_bad_flags_are_refused_with_a_sentence(flags: str, sentence: str, clone: Path) -> None:
@@ -113,7 +151,7 @@ def test_bad_flags_are_refused_with_a_sentence(flags: str, sentence: str, clone:
 
     assert done.returncode != 0
     assert sentence in done.stdout
-    assert entries(clone.parent) == ["clone"]
+    assert entries(clone.parent) == ["it's a clone"]
 
 
 def test_without_git_there_is_a_sentence(clone: Path, tmp_path: Path) -> None:
@@ -124,7 +162,7 @@ def test_without_git_there_is_a_sentence(clone: Path, tmp_path: Path) -> None:
     done = run([str(path / "make"), "new"], clone, PATH=str(path))
 
     assert "git is needed, and is not on the PATH" in done.stdout
-    assert entries(clone.parent) == ["bin", "clone"]
+    assert entries(clone.parent) == ["bin", "it's a clone"]
 
 
 def test_a_python_that_is_too_old_gets_a_sentence(clone: Path, tmp_path: Path) -> None:
@@ -134,7 +172,7 @@ def test_a_python_that_is_too_old_gets_a_sentence(clone: Path, tmp_path: Path) -
     done = run("make new", clone, PATH=f"{path}:{path_without_uv()}")
 
     assert "Python 3.11 or newer is needed as python3, not Python 3.9.18" in done.stdout
-    assert entries(clone.parent) == ["bin", "clone"]
+    assert entries(clone.parent) == ["bin", "it's a clone"]
 
 
 def test_a_project_for_a_python_that_is_missing_gets_a_sentence(
@@ -146,7 +184,7 @@ def test_a_project_for_a_python_that_is_missing_gets_a_sentence(
     done = run("make new DEST=../hub", clone, PATH=f"{path}:{path_without_uv()}")
 
     assert "Nothing was made: the dependencies cannot be locked" in done.stdout
-    assert entries(clone.parent) == ["bin", "clone"]
+    assert entries(clone.parent) == ["bin", "it's a clone"]
 
 
 def test_without_the_index_there_is_a_sentence(clone: Path, without_network: list[str]) -> None:
@@ -155,7 +193,7 @@ def test_without_the_index_there_is_a_sentence(clone: Path, without_network: lis
     assert (
         "could not be installed: python3 needs its venv module and the package index" in done.stdout
     )
-    assert entries(clone.parent) == ["clone"]
+    assert entries(clone.parent) == ["it's a clone"]
     assert run("git status --porcelain --ignored", clone).stdout == ""
 
 
@@ -180,7 +218,7 @@ def test_a_folder_without_git_history_gets_a_sentence(clone: Path) -> None:
     done = run("make new", clone)
 
     assert "is no git repository: clone the template with git" in done.stdout
-    assert entries(clone.parent) == ["clone"]
+    assert entries(clone.parent) == ["it's a clone"]
 
 
 def test_a_machine_without_git_identity_commits_as_the_author(clone: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Every question: what it accepts, what it refuses, and that a refusal leaves nothing behind."""
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ ACCEPTED: dict[str, list[Any]] = {
         "o'brien+x@mail.example.com",
         "a.b-c@x-y.example",
         "a{b}@example.com",
+        "a" * 242 + "@example.com",
     ],
     "repository_url": ["", "https://example.com", "https://example.com:8443/a/b.git?x=1&y=%20#z"],
     "license": ["MIT", "Apache-2.0", "BSD-3-Clause", "MPL-2.0", "GPL-3.0-or-later", "Proprietary"],
@@ -46,6 +48,7 @@ REFUSED: dict[str, list[Any]] = {
     "author_email": [
         "", "x", "x@", "@x.org", "a b@x.org", "a@b", "a@b..org", "a@-b.org", ".a@b.org", "a@b.org\n",
         '"a"@b.org', "a@b.org,c@d.org", "<a@b.org>", "a@b_c.org", "a@[127.0.0.1]",
+        "a" * 243 + "@example.com",
     ],
     "repository_url": [
         "x", "http://example.com", "ftp://example.com", "https://", "https:///x", "https://a b.com",
@@ -96,10 +99,18 @@ def test_an_answer_is_refused_by_name_and_leaves_nothing(
 def test_a_refusal_says_what_to_type_instead(
     question: str, answer: object, render_project: Render
 ) -> None:
+    """First, and within the 80 columns that a terminal shows while it asks."""
     with pytest.raises(ValueError, match="type") as refusal:
         render_project(**{question: answer})
 
+    assert re.match(r"Validation error for question '\w+': type [^:]+: ", str(refusal.value)[:81])
+    assert str(refusal.value).endswith(".")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_question_fits_into_a_terminal(name: str) -> None:
+    assert len(QUESTIONS[name]["help"]) < 80
 
 
 def test_every_question_is_tested() -> None:

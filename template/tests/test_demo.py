@@ -81,6 +81,19 @@ def test_it_stops_with_a_word_when_interrupted(
     assert capsys.readouterr().out.endswith("stopped\n")
 
 
+def test_it_stops_with_a_word_when_interrupted_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "find_parts", interrupt)
+
+    assert runner.main([]) == 130
+    assert capsys.readouterr().out == "stopped\n"
+
+
 def test_the_profile_shows_functions_and_awaits(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

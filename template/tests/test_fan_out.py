@@ -1,6 +1,7 @@
 """Tests of the fan-out: order, limit, failures, cancellation."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -74,6 +75,7 @@ async def test_calls_overlap() -> None:
     assert asyncio.get_running_loop().time() - start == pytest.approx(2)
 
 
+@pytest.mark.looptime
 async def test_items_are_taken_only_as_calls_finish() -> None:
     taken = []
     gate = asyncio.Event()
@@ -89,8 +91,7 @@ async def test_items_are_taken_only_as_calls_finish() -> None:
     call = asyncio.create_task(
         fan_out.fan_out(wait, numbers(), limit=3),
     )
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await asyncio.sleep(1)
     before = len(taken)
     gate.set()
     await call
@@ -115,10 +116,69 @@ async def test_a_failure_cancels_the_calls_under_way() -> None:
             raise LookupError("zero")
         return await gauge.wait(3600)
 
+    loop = asyncio.get_running_loop()
+    start = loop.time()
     with pytest.raises(ExceptionGroup):
         await fan_out.fan_out(fail_or_wait, range(4))
 
     assert (gauge.most, gauge.active) == (3, 0)
+    assert loop.time() - start == pytest.approx(1)
+
+
+@pytest.mark.looptime
+async def test_after_a_failure_no_more_items_are_taken() -> None:
+    items = iter(range(10))
+
+    with pytest.raises(ExceptionGroup):
+        await fan_out.fan_out(fail_on_two, items, limit=1)
+
+    assert next(items) == 3
+
+
+@pytest.mark.looptime
+async def test_a_call_that_resists_cancellation_is_the_last() -> None:
+    started = []
+
+    async def resist(number: int) -> None:
+        started.append(number)
+        # ast-grep-ignore: suppressed-cancellation
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await fan_out.fan_out_outcomes(resist, range(9), limit=2)
+
+    assert started == [0, 1]
+
+
+async def cancel_itself(number: int) -> int:
+    if number == 2:
+        raise asyncio.CancelledError
+    return await double(number)
+
+
+async def test_a_call_that_cancels_itself_is_a_failure() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await fan_out.fan_out(cancel_itself, range(4))
+
+    assert caught.group_contains(RuntimeError, match="for 2 was cancel")
+
+
+async def test_a_call_that_cancels_itself_is_an_outcome() -> None:
+    outcomes = await fan_out.fan_out_outcomes(cancel_itself, [1, 2, 3])
+
+    assert (outcomes[0], outcomes[2]) == (2, 6)
+    assert isinstance(outcomes[1], RuntimeError)
+
+
+@pytest.mark.looptime
+async def test_as_many_outcomes_run_at_once_as_the_limit_says() -> None:
+    gauge = Gauge()
+
+    await fan_out.fan_out_outcomes(gauge.wait, [1.0] * 20, limit=4)
+
+    assert gauge.most == 4
 
 
 async def test_outcomes_hold_failures_in_their_places() -> None:

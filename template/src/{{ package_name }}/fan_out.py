@@ -1,4 +1,4 @@
-"""Runs one async function over many items, a limited number at a time."""
+"""Runs one async function over many items, a few at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -21,7 +21,8 @@ async def fan_out(
     cancels the calls under way and starts no more.
 
     Raises:
-        ExceptionGroup: A call failed; it holds every failure.
+        ExceptionGroup: A call failed; it holds every failure. One that
+            cancelled itself is a RuntimeError in it.
         ValueError: The limit is below 1.
     """
     if limit < 1:
@@ -31,7 +32,9 @@ async def fan_out(
 
     async def work() -> None:
         for position, item in waiting:
-            results[position] = await function(item)
+            results[position] = await _call(function, item)
+            # The call may have swallowed the cancellation of this task.
+            _raise_if_cancelled()
 
     async with asyncio.TaskGroup() as workers:
         for _ in range(limit):
@@ -48,16 +51,42 @@ async def fan_out_outcomes(
     """Return a result or an exception for each item, in their order.
 
     Unlike `fan_out`, a failure stops nothing: it takes the place of its
-    item's result. Cancellation is no outcome and passes through.
+    item's result. Cancelling the caller cancels all calls.
 
     Raises:
+        ExceptionGroup: The items themselves could not be read.
         ValueError: The limit is below 1.
     """
 
     async def outcome(item: Item) -> Result | Exception:
         try:
-            return await function(item)
+            return await _call(function, item)
         except Exception as error:  # noqa: BLE001 - an outcome
             return error
 
     return await fan_out(outcome, items, limit=limit)
+
+
+async def _call(
+    function: Callable[[Item], Awaitable[Result]],
+    item: Item,
+) -> Result:
+    """Return a call's result; let one that cancels itself fail.
+
+    A task group takes a task that ends as cancelled for one that nobody
+    misses, so its item would be lost without a word.
+    """
+    try:
+        return await function(item)
+    except asyncio.CancelledError as error:
+        _raise_if_cancelled()
+        raise RuntimeError(  # noqa: ASYNC104 - not the caller's
+            f"the call for {item!r} was cancelled",
+        ) from error
+
+
+def _raise_if_cancelled() -> None:
+    """Raise CancelledError if the running task was cancelled."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -1,6 +1,7 @@
 """Tests of the user API client against a real server on loopback."""
 
 import asyncio
+from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
@@ -51,6 +52,16 @@ async def test_a_slow_answer_is_a_timeout(
             await client.fetch_user(1)
 
 
+@pytest.mark.looptime
+async def test_an_answer_may_be_as_slow_as_the_timeout_says(
+    api: api_server.UserAPI,
+) -> None:
+    api.delay = 20
+
+    async with clients.UserAPIClient(api.base_url, 21) as client:
+        assert (await client.fetch_user(1)).id == 1
+
+
 async def test_a_refused_connection_is_raised() -> None:
     url = "http://127.0.0.1:9"
     no_retry = clients.RetryPolicy(max_retries=0)
@@ -60,7 +71,17 @@ async def test_a_refused_connection_is_raised() -> None:
             await client.fetch_user(1)
 
 
-@pytest.mark.parametrize("body", ["", "{", "[]", '{"id": 1}', '"user"'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        "[]",
+        '"user"',
+        '{"id": 1}',
+        '{"id": 2, "name": "Ada", "email": "ada@example.com"}',
+    ],
+)
 async def test_an_answer_that_is_no_user_is_refused(
     api: api_server.UserAPI,
     client: clients.UserAPIClient,
@@ -70,6 +91,27 @@ async def test_an_answer_that_is_no_user_is_refused(
 
     with pytest.raises(ValueError, match="answer"):
         await client.fetch_user(1)
+
+
+@pytest.mark.parametrize("user_id", [1.9, "1", "../admin"])
+async def test_an_id_that_is_no_whole_number_is_refused(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+    user_id: int,
+) -> None:
+    with pytest.raises(TypeError, match="integer"):
+        await client.fetch_user(user_id)
+
+    assert api.calls == []
+
+
+async def test_one_connection_serves_call_after_call(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+) -> None:
+    await client.fetch_multiple_users(range(1, 11), limit=1)
+
+    assert len(api.peers) == 1
 
 
 async def test_many_users_come_in_the_order_asked(
@@ -88,6 +130,18 @@ async def test_no_more_requests_run_at_once_than_allowed(
     api.delay = 0.1
 
     await client.fetch_multiple_users(range(1, 51), limit=5)
+
+    assert api.busiest == 5
+
+
+@pytest.mark.looptime
+async def test_no_more_outcomes_are_fetched_at_once_than_allowed(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+) -> None:
+    api.delay = 0.1
+
+    await client.fetch_user_outcomes(range(1, 51), limit=5)
 
     assert api.busiest == 5
 
@@ -123,6 +177,17 @@ async def test_a_search_for_nobody_finds_nobody(
     client: clients.UserAPIClient,
 ) -> None:
     assert await client.search_users("nobody & co/?#") == []
+
+
+async def test_a_search_reaches_the_api_as_typed(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+) -> None:
+    await client.search_users("A&b=c+d #é")
+
+    assert parse_qs(urlsplit(api.calls[0]).query) == {
+        "name": ["A&b=c+d #é"],
+    }
 
 
 async def test_a_blank_search_is_refused_before_any_request(
@@ -162,6 +227,42 @@ async def test_use_after_closing_is_refused(
         await client.search_users("ada")
 
 
+async def test_the_client_is_closed_when_the_body_raises(
+    api: api_server.UserAPI,
+) -> None:
+    client = clients.UserAPIClient(api.base_url)
+
+    with pytest.raises(LookupError, match="body"):
+        async with client:
+            raise LookupError("body")
+
+    with pytest.raises(RuntimeError, match="not connected"):
+        await client.fetch_user(1)
+
+
+@pytest.mark.looptime
+async def test_the_client_is_closed_when_the_body_is_cancelled(
+    api: api_server.UserAPI,
+) -> None:
+    client = clients.UserAPIClient(api.base_url)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1), client:
+            await asyncio.sleep(3600)
+
+    with pytest.raises(RuntimeError, match="not connected"):
+        await client.fetch_user(1)
+
+
+async def test_a_slash_behind_the_base_url_changes_nothing(
+    api: api_server.UserAPI,
+) -> None:
+    async with clients.UserAPIClient(f"{api.base_url}/") as client:
+        await client.fetch_user(1)
+
+    assert api.calls == ["GET /users/1"]
+
+
 async def test_connecting_twice_keeps_the_session(
     client: clients.UserAPIClient,
 ) -> None:
@@ -187,14 +288,27 @@ async def test_a_cancelled_call_leaves_the_client_usable(
 
 @pytest.mark.parametrize(
     "url",
-    ["", "example.com", "ftp://example.com", "http://"],
+    [
+        "",
+        "example.com",
+        "ftp://example.com",
+        "http://",
+        "http://example.com/?page=1",
+        "http://example.com/#users",
+        "http://example.com:0",
+    ],
 )
 def test_a_base_url_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="base_url must be an http"):
         clients.UserAPIClient(url)
 
 
-@pytest.mark.parametrize("timeout", [0, -1])
+def test_a_base_url_with_a_password_is_refused() -> None:
+    with pytest.raises(ValueError, match="no user and no password"):
+        clients.UserAPIClient("http://user:password@example.com")
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
 def test_a_timeout_must_be_positive(timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout must be above 0"):
         clients.UserAPIClient("http://127.0.0.1:9", timeout)

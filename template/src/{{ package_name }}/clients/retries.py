@@ -5,19 +5,23 @@ import datetime
 import email.utils
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeVar
 
 import aiohttp
 import stamina
 
+from .checks import check_seconds
+
 Result = TypeVar("Result")
 
-# A repeated call of these changes nothing more: RFC 9110, section 9.2.2.
+# Repeating one of these changes nothing more: RFC 9110, 9.2.2.
 IDEMPOTENT_METHODS = frozenset(
     {"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"},
 )
+
+NO_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT})
 
 TRANSIENT_ERRORS = (
     TimeoutError,
@@ -32,13 +36,13 @@ class RetryPolicy:
 
     Attributes:
         max_retries: How many tries may follow the first.
-        total_timeout: Seconds for all tries and the waits between them.
+        total_timeout: Seconds for all tries and the waits between.
         first_wait: Seconds before the first retry; doubled every time.
-        longest_wait: Seconds that no wait exceeds, but a Retry-After may.
+        longest_wait: Seconds that only a Retry-After may exceed.
         jitter: Up to so many random seconds are added to every wait.
 
     Raises:
-        ValueError: A number is negative, or the total time is not above 0.
+        ValueError: A number is negative, or the total time 0.
     """
 
     max_retries: int = 3
@@ -50,63 +54,85 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if self.max_retries < 0:
             raise ValueError(
-                f"max_retries must be 0 or more, not {self.max_retries}",
+                f"max_retries must not be below 0: {self.max_retries}",
             )
-        if self.total_timeout <= 0:
+        if not self.total_timeout > 0:
             raise ValueError(
-                f"total_timeout must be above 0, not {self.total_timeout}",
+                f"total_timeout must be above 0: {self.total_timeout}",
             )
-        if min(self.first_wait, self.longest_wait, self.jitter) < 0:
+        waits = (self.first_wait, self.longest_wait, self.jitter)
+        if not all(wait >= 0 for wait in waits):
             raise ValueError(
-                "waits and jitter must be 0 or more seconds",
+                f"waits and jitter must be 0 or more, not {waits}",
             )
 
     async def call(
         self,
         operation: Callable[[], Awaitable[Result]],
     ) -> Result:
-        """Return what `operation` returns, repeating transient failures.
+        """Return what `operation` does, repeating transient failures.
+
+        A Retry-After that the total time does not allow is not waited
+        for.
 
         Raises:
-            Exception: What the last try raised, once the retries or the
-                total time are used up, or at once if it is not transient.
+            Exception: What the last try raised: at once if it is not
+                transient, or when retries or total time are used up.
             TimeoutError: The total time ended within the first try.
         """
+        end = asyncio.get_running_loop().time() + self.total_timeout
+        deadline = asyncio.timeout_at(end)
         failures: list[Exception] = []
 
         async def attempt() -> Result:
+            if first_failure:
+                raise first_failure.pop()
             try:
                 return await operation()
             except Exception as error:
                 failures.append(error)
                 raise
 
-        retrying = stamina.AsyncRetryingCaller(
-            attempts=self.max_retries + 1,
-            timeout=None,
-            wait_initial=self.first_wait,
-            wait_max=self.longest_wait,
-            wait_jitter=self.jitter,
-        )
-        deadline = asyncio.timeout(self.total_timeout)
         try:
             async with deadline:
-                return await retrying.on(_next_wait)(attempt)
+                # Most calls need no retry. To be ready for one costs
+                # half a request on loopback, so that comes late.
+                try:
+                    return await operation()
+                except Exception as error:  # noqa: BLE001 - kept
+                    failures.append(error)
+                    first_failure = [error]
+                return await self._retrying(end)(attempt)
         except TimeoutError:
             if deadline.expired() and failures:
                 raise failures[-1] from None
             raise
 
+    def _retrying(self, end: float) -> stamina.BoundAsyncRetryingCaller:
+        """Return what repeats a call by this policy, until `end`."""
+        loop = asyncio.get_running_loop()
 
-def _next_wait(error: Exception) -> bool | datetime.timedelta:
-    return _retry_after(error) or _is_transient(error)
+        def next_wait(error: Exception) -> bool | datetime.timedelta:
+            wait = _retry_after(error)
+            if wait is None:
+                return _is_transient(error)
+            seconds_left = end - loop.time()
+            return wait.total_seconds() < seconds_left and wait
+
+        return stamina.AsyncRetryingCaller(
+            attempts=self.max_retries + 1,
+            timeout=None,
+            wait_initial=self.first_wait,
+            wait_max=self.longest_wait,
+            wait_jitter=self.jitter,
+        ).on(next_wait)
 
 
 def _is_transient(error: Exception) -> bool:
     """Return whether another try may succeed where this one failed.
 
-    True for timeouts, broken connections, 429 and 5xx; false for the rest:
-    other statuses, bad certificates, and mistakes of the caller.
+    True for timeouts, broken connections, 429 and 5xx; false for other
+    statuses, bad certificates, and mistakes of the caller.
     """
     if isinstance(error, aiohttp.ClientResponseError):
         if error.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -120,7 +146,7 @@ def _is_transient(error: Exception) -> bool:
 def _retry_after(error: Exception) -> datetime.timedelta | None:
     """Return how long the server asks to wait, None if it does not say.
 
-    Reads the header Retry-After of transient errors, which is a number of
+    Reads the header Retry-After of transient errors, a number of
     seconds or a date: RFC 9110, section 10.2.3.
     """
     if not isinstance(error, aiohttp.ClientResponseError):
@@ -128,16 +154,18 @@ def _retry_after(error: Exception) -> datetime.timedelta | None:
     if error.headers is None or not _is_transient(error):
         return None
     value = error.headers.get("Retry-After", "")
+    try:
+        return _read_wait(value)
+    except (OverflowError, ValueError):
+        return None
+
+
+def _read_wait(value: str) -> datetime.timedelta:
     if value.isascii() and value.isdigit():
         return datetime.timedelta(seconds=int(value))
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    wait = date.astimezone(datetime.UTC) - datetime.datetime.now(
-        datetime.UTC,
-    )
-    return max(wait, datetime.timedelta())
+    date = email.utils.parsedate_to_datetime(value)
+    date = date.replace(tzinfo=date.tzinfo or datetime.UTC)
+    return date - datetime.datetime.now(datetime.UTC)
 
 
 async def fetch_json(
@@ -146,9 +174,23 @@ async def fetch_json(
     *,
     method: str = "GET",
     params: Mapping[str, str] | None = None,
+    body: object = None,
     retry: RetryPolicy,
+    retry_unsafe: bool = False,
 ) -> object:
-    """Return the JSON that `url` answers, repeating transient failures.
+    """Return the JSON that `url` answers, None where there is no body.
+
+    Transient failures are repeated, but those of a POST or PATCH only
+    if `retry_unsafe` says that doing it twice is harmless.
+
+    Args:
+        session: What the request goes through, and its time limit.
+        url: Where to fetch from.
+        method: The HTTP method.
+        params: The query, not yet escaped.
+        body: What is sent as JSON; None sends nothing.
+        retry: How transient failures are repeated.
+        retry_unsafe: Repeat methods that are not idempotent, too.
 
     Raises:
         aiohttp.ClientResponseError: The server answered 4xx or 5xx.
@@ -156,14 +198,24 @@ async def fetch_json(
         TimeoutError: The last try took longer than the session allows.
         ValueError: The answer is not JSON.
     """
+    method = method.upper()
+    if not retry_unsafe and method not in IDEMPOTENT_METHODS:
+        retry = replace(retry, max_retries=0)
 
     async def fetch() -> object:
-        request = session.request(method, url, params=params)
+        request = session.request(
+            method,
+            url,
+            params=params,
+            json=body,
+        )
         async with request as response:
             response.raise_for_status()
-            body = await response.read()
+            answer = await response.read()
+        if method == "HEAD" or response.status in NO_BODY:
+            return None
         try:
-            return json.loads(body)
+            return json.loads(answer)
         except ValueError as error:
             raise ValueError(
                 f"{method} {url} did not answer JSON: {error}",
@@ -180,11 +232,11 @@ async def fetch_with_retry(
     timeout: float = 10,  # noqa: ASYNC109 - of one try
     retry_unsafe: bool = False,
 ) -> object:
-    """Return the JSON that `url` answers, repeating transient failures.
+    """Return the JSON that `url` answers, None where there is no body.
 
-    It opens a session for this call alone; for many calls to one server,
-    keep a client such as `UserAPIClient`. A POST or PATCH is not repeated
-    unless `retry_unsafe` says that doing it twice is harmless.
+    It opens a session for this call alone; for many calls to one
+    server, keep a client such as `UserAPIClient`. A POST or PATCH is
+    repeated only if `retry_unsafe` says that twice is harmless.
 
     Args:
         url: Where to fetch from.
@@ -197,15 +249,10 @@ async def fetch_with_retry(
         aiohttp.ClientResponseError: The server answered 4xx or 5xx.
         aiohttp.ClientConnectionError: There is no connection to it.
         TimeoutError: The last try took too long.
-        ValueError: The answer is not JSON, or a number is out of range.
+        ValueError: The answer is not JSON, or a number out of range.
     """
-    if timeout <= 0:
-        raise ValueError(
-            f"timeout must be above 0 seconds, not {timeout}",
-        )
+    check_seconds("timeout", timeout)
     retry = RetryPolicy(max_retries=max_retries)
-    if not retry_unsafe and method.upper() not in IDEMPOTENT_METHODS:
-        retry = RetryPolicy(max_retries=0)
     limit = aiohttp.ClientTimeout(total=timeout)
     async with aiohttp.ClientSession(timeout=limit) as session:
         return await fetch_json(
@@ -213,4 +260,5 @@ async def fetch_with_retry(
             url,
             method=method,
             retry=retry,
+            retry_unsafe=retry_unsafe,
         )

@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
+from operator import index
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from ..fan_out import fan_out, fan_out_outcomes
+from .checks import check_base_url, check_seconds
 from .retries import RetryPolicy, fetch_json
 
 
@@ -34,7 +35,8 @@ class UserAPIClient:
     """Fetches and finds users. All calls share one session.
 
     Use it as `async with UserAPIClient(url) as client:`, or call
-    `connect` and `close`. Transient failures are repeated as `retry` says.
+    `connect` and `close`. Transient failures are repeated as `retry`
+    says.
 
     Args:
         base_url: Where the API is, such as https://api.example.com/v1.
@@ -42,7 +44,7 @@ class UserAPIClient:
         retry: How transient failures are repeated.
 
     Raises:
-        ValueError: The URL is no http URL, or the timeout is not above 0.
+        ValueError: The URL is no http URL, or the timeout not above 0.
     """
 
     def __init__(
@@ -52,16 +54,8 @@ class UserAPIClient:
         *,
         retry: RetryPolicy | None = None,
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(
-                f"base_url must be an http or https URL, not {base_url!r}",
-            )
-        if timeout <= 0:
-            raise ValueError(
-                f"timeout must be above 0 seconds, not {timeout}",
-            )
-        self.base_url = base_url.rstrip("/")
+        check_seconds("timeout", timeout)
+        self.base_url = check_base_url(base_url).rstrip("/")
         self.timeout = timeout
         self.retry = retry or RetryPolicy()
         self._session: aiohttp.ClientSession | None = None
@@ -85,7 +79,7 @@ class UserAPIClient:
             self._session = aiohttp.ClientSession(timeout=limit)
 
     async def close(self) -> None:
-        """Close the session and its connections; closing twice is fine."""
+        """Close session and connections; closing twice is fine."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -98,16 +92,22 @@ class UserAPIClient:
             aiohttp.ClientResponseError: The API answered another error.
             aiohttp.ClientConnectionError: There is no connection to it.
             TimeoutError: The last try took too long.
-            ValueError: The answer describes no user.
+            ValueError: The answer does not describe this user.
+            TypeError: The id is no whole number.
             RuntimeError: The client is not connected.
         """
         try:
-            answer = await self._get(f"/users/{int(user_id)}")
+            answer = await self._get(f"/users/{index(user_id)}")
         except aiohttp.ClientResponseError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 raise UserNotFoundError(user_id) from error
             raise
-        return _parse_user(answer)
+        user = _parse_user(answer)
+        if user.id != user_id:
+            raise ValueError(
+                f"the API answered user {user.id} instead of {user_id}",
+            )
+        return user
 
     async def fetch_multiple_users(
         self,
@@ -117,8 +117,8 @@ class UserAPIClient:
     ) -> list[User]:
         """Return the users of these ids, in the order asked.
 
-        At most `limit` are fetched at once. The first failure cancels the
-        rest.
+        At most `limit` are fetched at once. The first failure cancels
+        the rest.
 
         Raises:
             ExceptionGroup: What `fetch_user` raised.
@@ -132,7 +132,9 @@ class UserAPIClient:
         *,
         limit: int = 10,
     ) -> list[User | Exception]:
-        """Return a user or what `fetch_user` raised for each id, in order.
+        """Return a user or what `fetch_user` raised, for each id.
+
+        They come in the order asked, at most `limit` fetched at once.
 
         Raises:
             ValueError: The limit is below 1.
@@ -144,12 +146,12 @@ class UserAPIClient:
         )
 
     async def search_users(self, name: str) -> list[User]:
-        """Return the users whose names contain `name`, in the API's order.
+        """Return the users whose names contain `name`, as the API does.
 
         Raises:
-            ValueError: The name is blank, or the answer is no list of users.
+            ValueError: The name is blank, or the answer no user list.
             RuntimeError: The client is not connected.
-            Exception: As `fetch_user`, but for a user that is not found.
+            Exception: As `fetch_user`, but for a user not found.
         """
         if not name.strip():
             raise ValueError("name must not be blank")
@@ -169,7 +171,7 @@ class UserAPIClient:
     ) -> object:
         if self._session is None:
             raise RuntimeError(
-                "the client is not connected: use `async with`, or call connect()",
+                "the client is not connected: call connect() first",
             )
         return await fetch_json(
             self._session,

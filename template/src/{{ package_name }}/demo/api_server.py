@@ -1,8 +1,8 @@
-"""A real HTTP server on loopback: the API that the demo and tests call."""
+"""A real HTTP server on loopback, for the demo and the tests."""
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
@@ -28,32 +28,35 @@ def _make_user(number: int) -> _User:
     }
 
 
-class UserAPI:
-    """An API of users that can be slow and can fail as planned.
+class LoopbackAPI:
+    """A server on loopback that can be slow and can fail as planned.
 
     Attributes:
         base_url: Where it is served, such as http://127.0.0.1:40001.
         delay: Seconds that every answer takes.
         calls: The method and path of every request so far.
+        authorizations: What each of them carried to prove who asks.
+        busy: How many requests are under way.
         busiest: The most requests that were under way at the same time.
+        peers: The address of every connection so far.
     """
 
-    def __init__(self, user_count: int = 100) -> None:
+    def __init__(self, routes: Iterable[web.RouteDef]) -> None:
         self.base_url = ""
         self.delay = 0.0
         self.calls: list[str] = []
+        self.authorizations: list[str] = []
+        self.busy = 0
         self.busiest = 0
-        self._busy = 0
+        self.peers: set[object] = set()
         self._planned: deque[web.Response | None] = deque()
-        self._users = [_make_user(id_ + 1) for id_ in range(user_count)]
+        self._routes = routes
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
         """Serve on a free port of 127.0.0.1 while the context lasts."""
         app = web.Application(middlewares=[self._observe])
-        app.router.add_get("/users", self._search)
-        app.router.add_post("/users", self._create)
-        app.router.add_get("/users/{id}", self._get)
+        app.router.add_routes(self._routes)
         async with TestServer(app) as server:
             self.base_url = str(server.make_url("")).rstrip("/")
             yield
@@ -65,12 +68,9 @@ class UserAPI:
         retry_after: str = "",
     ) -> None:
         """Let the next request without a plan be answered like this."""
-        headers = {"Retry-After": retry_after} if retry_after else None
-        response = web.Response(
-            status=status,
-            text=body,
-            headers=headers,
-        )
+        response = web.Response(status=status, text=body)
+        if retry_after:
+            response.headers["Retry-After"] = retry_after
         self._planned.append(response)
 
     def plan_broken_connection(self) -> None:
@@ -84,18 +84,41 @@ class UserAPI:
         handler: Handler,
     ) -> web.StreamResponse:
         self.calls.append(f"{request.method} {request.path_qs}")
-        self._busy += 1
-        self.busiest = max(self.busiest, self._busy)
+        authorization = request.headers.get("Authorization", "")
+        self.authorizations.append(authorization)
+        self.peers.add(request.get_extra_info("peername"))
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
         try:
             await asyncio.sleep(self.delay)
             if not self._planned:
-                return await handler(request)
+                return await self._answer(request, handler)
             response = self._planned.popleft()
             if response is None and request.transport is not None:
                 request.transport.abort()
             return response or web.Response()
         finally:
-            self._busy -= 1
+            self.busy -= 1
+
+    async def _answer(
+        self,
+        request: web.Request,
+        handler: Handler,
+    ) -> web.StreamResponse:
+        return await handler(request)
+
+
+class UserAPI(LoopbackAPI):
+    """An API of users that can be slow and can fail as planned."""
+
+    def __init__(self, user_count: int = 100) -> None:
+        routes = [
+            web.get("/users", self._search),
+            web.post("/users", self._create),
+            web.get("/users/{id}", self._get),
+        ]
+        super().__init__(routes)
+        self._users = [_make_user(id_ + 1) for id_ in range(user_count)]
 
     async def _get(self, request: web.Request) -> web.Response:
         for user in self._users:
@@ -104,7 +127,7 @@ class UserAPI:
         raise web.HTTPNotFound
 
     async def _search(self, request: web.Request) -> web.Response:
-        wanted = request.query["name"].lower()
+        wanted = request.query.get("name", "").lower()
 
         def matches(user: _User) -> bool:
             return wanted in user["name"].lower()

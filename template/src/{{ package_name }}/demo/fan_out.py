@@ -7,7 +7,7 @@ from ..fan_out import fan_out
 
 
 async def show() -> None:
-    """Wait twelve times 50 ms, four at a time, and print how long it took."""
+    """Wait 12 times 50 ms, four at a time, and print the time."""
 
     async def wait(number: int) -> int:
         await asyncio.sleep(0.05)

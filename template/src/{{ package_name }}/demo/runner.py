@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import importlib
+import logging
 import pkgutil
 import traceback
 from collections.abc import Callable, Coroutine
@@ -16,7 +17,7 @@ Part = Callable[[], Coroutine[None, None, None]]
 
 
 def find_parts() -> dict[str, Part]:
-    """Return the demo's parts: the `show` of each module beside this one."""
+    """Return the demo's parts: the `show` of each module here."""
     parts: dict[str, Part] = {}
     for module in pkgutil.iter_modules([str(FOLDER)]):
         if module.name == "__main__":
@@ -54,9 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
         help="say where the time goes",
     )
     options = parser.parse_args(arguments)
+    # Parts fail on purpose, and print it: the log would repeat it.
+    logging.basicConfig(level=logging.CRITICAL)
     start = profiled if options.profile else asyncio.run
-    parts = find_parts()
     try:
+        parts = find_parts()
         failed = start(run(parts))
     except KeyboardInterrupt:
         print("stopped")
