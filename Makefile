@@ -14,4 +14,4 @@ new: $(UV_NEEDED) ## make a project: DEST=../order-hub FLAGS="--defaults -d proj
 	@PATH="$$(cd "$$(dirname "$(UV)")" && pwd):$$PATH" python3 new.py
 
 bench: $(ENV) ## measure, each number as a ratio within one run
-	@$(BIN)/python benchmarks/copy.py
+	@$(BIN)/python benchmarks/render.py; render=$$?; $(BIN)/python benchmarks/project.py && exit $$render

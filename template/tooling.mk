@@ -91,6 +91,7 @@ end-stages = echo; if test -z "$$failed"; then echo "$$target passed:$$ran"; \
 stage-%:
 	@$(MAKE) --no-print-directory $* >"$(LOGS)/$*.log" 2>&1 && touch "$(LOGS)/$*.passed"
 
+# Compiled once, as many a stage and its subprocesses run where Python may write no bytecode.
 # Hooks know the path of the environment that installed them, so they are renewed with it.
 # The stamp says what the environment was made for: a moved folder or another Python needs a new one,
 # and so does an environment without a stamp, which an interrupted run left behind.
@@ -105,7 +106,7 @@ remove-environment:
 
 $(ENV): pyproject.toml $(wildcard uv.lock) $(UV_NEEDED)
 	@echo "Setting up the environment in .venv ..."
-	@"$(UV)" sync --quiet $(SYNC_FLAGS) || { \
+	@"$(UV)" sync --quiet --compile-bytecode $(SYNC_FLAGS) || { \
 	  echo "The environment could not be set up; uv says why above. It needs Python as pyproject.toml asks,"; \
 	  echo "the package index, and an up-to-date uv.lock ('make setup' brings it up to date)."; exit 1; }
 	@! grep -qs pre-commit "$$(git rev-parse --git-path hooks 2>/dev/null)/pre-commit" || \

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helpers import ROOT, files_of, read_toml, read_yaml, render, run
+from tests.conftest import Render
+from tests.helpers import EXAMPLES, ROOT, files_of, read_toml, read_yaml, render, run
 
 TARGETS = [
     "help", "setup", "format", "lint", "typecheck", "test", "coverage", "quality", "check", "hooks",
-    "update", "check-update", "demo", "profile", "clean",
+    "update", "check-update", "demo", "profile", "worker", "clean",
 ]  # fmt: skip
 
 
@@ -31,8 +32,11 @@ def test_the_template_runs_the_tools_that_it_gives(default_project: Path) -> Non
     given_pins = pins(given["dependency-groups"]["tooling"])
     assert own_pins.items() <= given_pins.items()
     assert set(given_pins) - set(own_pins) == {
+        "aiointercept",
         "looptime",
         "pytest-asyncio",
+        "rich",
+        "types-aiofiles",
     }
 
 
@@ -192,12 +196,25 @@ def test_the_git_hooks_of_the_template_are_those_of_projects(default_project: Pa
     ) | {"pytest": '.venv/bin/pytest -m "not slow"'}
 
 
+@pytest.mark.parametrize("examples", [[], EXAMPLES], ids=["none", "all"])
+def test_every_pattern_leads_to_a_test_that_is_there(
+    examples: list[str], render_project: Render
+) -> None:
+    project = render_project(examples=examples)
+    table = (project / "docs/testing.md").read_text(encoding="utf-8")
+    places = re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", table)
+
+    assert len(places) > 20
+    for file, test in places:
+        assert f"{test}(" in (project / file).read_text(encoding="utf-8") or not test, test
+
+
 def test_every_file_that_the_readme_names_is_there(default_project: Path) -> None:
     readme = (default_project / "README.md").read_text(encoding="utf-8")
     places = re.findall(r"`((?:src|tests|docs)/[\w/.]*|[\w-]+\.\w+)`|\((docs/[\w.]+)\)", readme)
 
     made_by_make = {"uv.lock"}
-    assert len(places) > 5
+    assert len(places) > 10
     assert not made_by_make & set(files_of(default_project))
     assert not [
         name

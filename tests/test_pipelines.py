@@ -29,7 +29,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "none-3.11": ("3.11", {"examples": [], "coverage_threshold": 100, "ci": []}),
     "none-3.13": ("3.13", {"examples": [], "description": "", "line_length": 72}),
     "clients-3.13": ("3.13", {"examples": ["clients"], "coverage_threshold": 100}),
-    "clients-3.12": ("3.12", {"examples": ["clients"], "license": "GPL-3.0-or-later"}),
+    "queues-3.12": ("3.12", {"examples": ["queues"], "coverage_threshold": 100}),
+    "pipeline-3.11": ("3.11", {"examples": ["pipeline"], "coverage_threshold": 100}),
+    "storage-3.12": ("3.12", {"examples": ["storage"], "coverage_threshold": 100}),
+    "workers-3.13": ("3.13", {"examples": ["workers"], "coverage_threshold": 100}),
+    "two-3.11": ("3.11", {"examples": ["queues", "workers"], "license": "GPL-3.0-or-later"}),
     "all-but-clients-3.12": ("3.12", {"examples": EXAMPLES[1:], "package_name": "a"}),
 }
 
@@ -79,14 +83,14 @@ def test_hooks_pass(project: Pipeline) -> None:
 def test_the_demo_works(project: Pipeline) -> None:
     done = project.run("make demo")
 
-    shown = ["fan_out", *project_examples(project)]
+    shown = ["fan_out", "logs", *project_examples(project)]
     assert done.returncode == 0, done.stdout
     assert done.stdout.endswith(f"\nall worked: {', '.join(sorted(shown))}\n")
 
 
 def project_examples(project: Pipeline) -> list[str]:
     answers = read_yaml(project.folder / ".copier-answers.yml")
-    return [name for name in answers["examples"] if name == "clients"]
+    return list(answers["examples"])
 
 
 def test_it_runs_on_the_python_that_was_asked_for(project: Pipeline) -> None:

@@ -303,11 +303,6 @@ def test_a_base_url_that_is_none_is_refused(url: str) -> None:
         clients.UserAPIClient(url)
 
 
-def test_a_base_url_with_a_password_is_refused() -> None:
-    with pytest.raises(ValueError, match="no user and no password"):
-        clients.UserAPIClient("http://user:password@example.com")
-
-
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
 def test_a_timeout_must_be_positive(timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout must be above 0"):

@@ -66,11 +66,14 @@ class LoopbackAPI:
         status: int,
         body: str = "",
         retry_after: str = "",
+        location: str = "",
     ) -> None:
         """Let the next request without a plan be answered like this."""
         response = web.Response(status=status, text=body)
         if retry_after:
             response.headers["Retry-After"] = retry_after
+        if location:
+            response.headers["Location"] = location
         self._planned.append(response)
 
     def plan_broken_connection(self) -> None:

@@ -1,0 +1,245 @@
+"""A client for an API of users that asks for a login first."""
+
+import asyncio
+import math
+import re
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp.hdrs import AUTHORIZATION
+from yarl import URL
+
+from .retries import RetryPolicy, fetch_json
+from .users import UserAPIClient
+
+
+class AuthenticationError(Exception):
+    """The API gave no token."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Credentials:
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    value: str = field(repr=False)
+    renew_at: float  # seconds, as the event loop counts them
+
+
+class AuthenticatedAPIClient(UserAPIClient):
+    """A `UserAPIClient` that logs in, and renews its token in time.
+
+    Log in by `authenticate`, which also connects; all calls then carry
+    the token. A call that finds the token expired, or is answered 401,
+    renews it and is sent once more. However many calls wait for a new
+    token, there is one login. No login is ever repeated by itself.
+
+    The token goes to the API's own host alone, and neither it nor the
+    password is shown by `repr`, by errors or by logs.
+
+    Args:
+        base_url: Where the API is, such as https://api.example.com/v1.
+        timeout: Seconds that one try, or one login, may take.
+        retry: How transient failures of calls are repeated.
+        renew_before: Seconds before its end that a token is renewed,
+            but not before half of its time.
+
+    Raises:
+        ValueError: The URL is no http URL or holds a password, or a
+            number is out of range.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        timeout: float = 10,
+        *,
+        retry: RetryPolicy | None = None,
+        renew_before: float = 30,
+    ) -> None:
+        super().__init__(base_url, timeout, retry=retry)
+        if not renew_before >= 0:
+            raise ValueError(
+                f"renew_before must not be below 0: {renew_before}",
+            )
+        self.renew_before = renew_before
+        self._login_url = URL(f"{self.base_url}/login")
+        self._credentials: _Credentials | None = None
+        self._token: _Token | None = None
+        self._renewal: asyncio.Task[Exception | None] | None = None
+
+    async def connect(self) -> None:
+        """Open the session; connecting twice is fine."""
+        self._open()
+
+    async def close(self) -> None:
+        """Log out here and close the session; twice is fine.
+
+        Calls that wait for a new token end with a RuntimeError.
+        """
+        renewal, self._renewal = self._renewal, None
+        self._credentials = self._token = None
+        try:
+            if renewal is not None:
+                renewal.cancel()
+                await asyncio.wait([renewal])
+        finally:
+            await super().close()
+
+    async def authenticate(self, username: str, password: str) -> None:
+        """Log in, and keep name and password for renewals.
+
+        A login that fails leaves an earlier one as it was.
+
+        Raises:
+            AuthenticationError: The API gave no token; the cause says
+                why.
+            ValueError: The name is blank, or the password empty.
+        """
+        if not username.strip() or not password:
+            raise ValueError("username and password must not be empty")
+        credentials = _Credentials(username, password)
+        self._token = await self._log_in(self._open(), credentials)
+        self._credentials = credentials
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=self.timeout),
+                middlewares=[self._authorize],
+            )
+        return self._session
+
+    async def _get(
+        self,
+        path: str,
+        params: dict[str, str] | None = None,
+    ) -> object:
+        await self._ensure_token()
+        try:
+            return await super()._get(path, params)
+        except aiohttp.ClientResponseError as error:
+            if error.status != HTTPStatus.UNAUTHORIZED:
+                raise
+        await self._ensure_token()
+        return await super()._get(path, params)
+
+    async def _authorize(
+        self,
+        request: aiohttp.ClientRequest,
+        handler: aiohttp.ClientHandlerType,
+    ) -> aiohttp.ClientResponse:
+        """Add the token to a request, and forget it if it is refused.
+
+        A redirect comes here again, maybe with another host.
+        """
+        at_home = request.url.origin() == self._login_url.origin()
+        if not at_home and request.method == "POST":
+            raise AuthenticationError("the login leads to another host")
+        token = self._token
+        log_in = request.url == self._login_url
+        if token is None or log_in or not at_home:
+            return await handler(request)
+        request.headers[AUTHORIZATION] = f"Bearer {token.value}"
+        try:
+            response = await handler(request)
+        finally:
+            # The repr of an error shows these, and logs show the repr.
+            request.headers[AUTHORIZATION] = "Bearer (hidden)"
+        refused = response.status == HTTPStatus.UNAUTHORIZED
+        if refused and self._token is token:
+            self._token = None
+        return response
+
+    async def _ensure_token(self) -> None:
+        """Wait for a token that is good, in one login for all calls.
+
+        The login is a task of its own, so that a call that is cancelled
+        does not take it away from the others.
+        """
+        credentials, session = self._credentials, self._session
+        if credentials is None or session is None:
+            raise RuntimeError(
+                "not logged in: call authenticate() first",
+            )
+        now = asyncio.get_running_loop().time()
+        if self._token is not None and now < self._token.renew_at:
+            return
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(
+                self._renew(session, credentials),
+            )
+        renewal = self._renewal
+        await asyncio.wait([renewal])
+        if renewal.cancelled():
+            raise RuntimeError("the client was closed during a login")
+        error = renewal.result()
+        if error is not None:
+            raise AuthenticationError(
+                f"no new token: {error}",
+            ) from error
+
+    async def _renew(
+        self,
+        session: aiohttp.ClientSession,
+        credentials: _Credentials,
+    ) -> Exception | None:
+        """Renew the token; return why not, for all that wait."""
+        try:
+            token = await self._log_in(session, credentials)
+        except Exception as error:  # noqa: BLE001 - told
+            return error
+        if self._credentials is credentials:
+            self._token = token
+        return None
+
+    async def _log_in(
+        self,
+        session: aiohttp.ClientSession,
+        credentials: _Credentials,
+    ) -> _Token:
+        start = asyncio.get_running_loop().time()
+        body = {
+            "username": credentials.username,
+            "password": credentials.password,
+        }
+        try:
+            answer = await fetch_json(
+                session,
+                str(self._login_url),
+                method="POST",
+                body=body,
+                retry=self.retry,
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            reason = str(error) or type(error).__name__
+            raise AuthenticationError(
+                f"the login failed: {reason}",
+            ) from error
+        value, lifetime = _parse_login(answer)
+        wait = max(lifetime - self.renew_before, lifetime / 2)
+        return _Token(value, renew_at=start + wait)
+
+
+def _parse_login(answer: object) -> tuple[str, float]:
+    """Return the token and its seconds: RFC 6749, section 5.1.
+
+    The answer is in no error: it may hold a token all the same.
+    """
+    match answer:
+        case {"access_token": str(token), **rest} if _is_token(token):
+            seconds = rest.get("expires_in", math.inf)
+            if isinstance(seconds, int | float) and seconds > 0:
+                return token, seconds
+        case _:
+            pass
+    raise AuthenticationError("the login answered no usable token")
+
+
+def _is_token(value: str) -> bool:
+    """Return whether it is a Bearer token: RFC 6750, section 2.1."""
+    return re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", value) is not None

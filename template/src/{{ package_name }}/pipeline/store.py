@@ -1,0 +1,70 @@
+"""Stores samples in a file, a batch at a time."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Protocol
+
+from ..threads import in_thread
+from .lines import read_lines
+from .samples import Sample, parse_sample
+
+
+class Store(Protocol):
+    """Where a pipeline saves to."""
+
+    async def save(self, samples: Sequence[Sample], /) -> None:
+        """Save all of these samples, or raise."""
+
+
+class DataStore:
+    """Keeps samples in a file of JSON lines.
+
+    One store at a time may write to a file.
+
+    Args:
+        path: The file, which is created by the first save.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._saving = asyncio.Lock()
+
+    async def save(self, samples: Sequence[Sample]) -> None:
+        """Append samples: all of them, or none if it fails.
+
+        Cancelled while it writes, it ends writing first.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        lines = "".join(f"{sample.to_json()}\n" for sample in samples)
+        async with self._saving:
+            await in_thread(_append, self.path, lines.encode())
+
+    async def read(self) -> AsyncGenerator[Sample, None]:
+        """Yield all samples, in the order in which they were saved.
+
+        Whoever leaves it early closes it, by `contextlib.aclosing`.
+
+        Raises:
+            FileNotFoundError: Nothing was saved yet.
+            ValueError: The file holds something else.
+        """
+        async with aclosing(read_lines(self.path)) as lines:
+            async for line in lines:
+                yield parse_sample(line)
+
+
+def _append(path: Path, data: bytes) -> None:
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("ab") as file:
+            file.write(data)
+    except OSError:
+        # A disk that is full has taken a part of the batch.
+        if path.exists():
+            os.truncate(path, size)
+        raise

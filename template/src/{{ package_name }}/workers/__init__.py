@@ -1,0 +1,18 @@
+"""Tasks past one process and one machine: taskiq over Redis streams."""
+
+from .broker import make_broker, running
+from .client import TaskClient, TaskResult
+from .settings import TaskSettings
+from .tasks import TASKS
+from .worker import run_worker, serve
+
+__all__ = [
+    "TASKS",
+    "TaskClient",
+    "TaskResult",
+    "TaskSettings",
+    "make_broker",
+    "run_worker",
+    "running",
+    "serve",
+]

@@ -1,0 +1,184 @@
+"""Tasks over Redis streams, delivered at least once."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncGenerator
+from functools import partial
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+from taskiq import AckableMessage, TaskiqMessage, TaskiqResult
+from taskiq_redis import RedisStreamBroker
+
+from .cancellation import raise_if_cancelled
+from .settings import TaskSettings
+
+logger = logging.getLogger(__name__)
+
+# Seconds that Redis may take to answer, and to send the next message.
+ANSWER_TIMEOUT = 5
+READ_BLOCK = 1
+
+# A message's id and fields, and how often it has been delivered.
+Delivery = tuple[bytes, dict[bytes, bytes], int]
+
+
+class StreamBroker(RedisStreamBroker):
+    """taskiq's broker of Redis streams, with its listening made safe.
+
+    As taskiq-redis 1.2 listens, it claims what dead workers left only
+    when new messages come; takes up to 100 messages that wait while
+    their time runs; ends when Redis goes away; never deletes what is
+    done; and delivers a task that kills its workers for ever.
+    """
+
+    def __init__(self, url: str, settings: TaskSettings) -> None:
+        super().__init__(
+            url,
+            queue_name="tasks",
+            consumer_group_name="workers",
+            consumer_name=f"{socket.gethostname()}:{os.getpid()}",
+            socket_timeout=ANSWER_TIMEOUT,
+            socket_connect_timeout=ANSWER_TIMEOUT,
+        )
+        self.settings = settings
+        self.redis = Redis(connection_pool=self.connection_pool)
+
+    async def listen(self) -> AsyncGenerator[AckableMessage, None]:
+        """Yield messages, one at a time, for as long as it is asked."""
+        while True:
+            try:
+                # A Redis that came back may have lost the group.
+                await self._declare_consumer_group()
+                while True:
+                    # taskiq asks for each message in a new task.
+                    raise_if_cancelled()
+                    found = await self._claim() or await self._read()
+                    for delivery in found:
+                        message = await self._accept(*delivery)
+                        if message is not None:
+                            yield message
+            except RedisError as error:
+                logger.warning("Redis does not serve: %s", error)
+                await asyncio.sleep(self.settings.reconnect_wait)
+
+    async def _declare_consumer_group(self) -> None:
+        """Make the stream and its group, if they are not there yet."""
+        try:
+            await self.redis.xgroup_create(
+                self.queue_name,
+                self.consumer_group_name,
+                # What came before the first worker counts, too.
+                id="0",
+                mkstream=True,
+            )
+        except ResponseError as error:
+            # taskiq would ignore all others, too.
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    async def _claim(self) -> list[Delivery]:
+        """Return a message of a worker that is silent for too long."""
+        idle = round(self.settings.claim_after * 1000)
+        pending: Any = await self.redis.xpending_range(
+            self.queue_name,
+            self.consumer_group_name,
+            min="-",
+            max="+",
+            count=1,
+            idle=idle,
+        )
+        if not pending:
+            return []
+        # Redis gives it to one worker only, however many ask.
+        claimed: Any = await self.redis.xclaim(
+            self.queue_name,
+            self.consumer_group_name,
+            self.consumer_name,
+            min_idle_time=idle,
+            message_ids=[pending[0]["message_id"]],
+        )
+        times = pending[0]["times_delivered"] + 1
+        return [(id_, fields, times) for id_, fields in claimed]
+
+    async def _read(self) -> list[Delivery]:
+        """Return the next new message, none if none comes in time."""
+        streams: Any = await self.redis.xreadgroup(
+            self.consumer_group_name,
+            self.consumer_name,
+            {self.queue_name: ">"},
+            count=1,
+            block=READ_BLOCK * 1000,
+        )
+        deliveries: list[Delivery] = []
+        for _, messages in streams or []:
+            deliveries += [(id_, fields, 1) for id_, fields in messages]
+        return deliveries
+
+    async def _accept(
+        self,
+        message_id: bytes,
+        fields: dict[bytes, bytes],
+        times_delivered: int,
+    ) -> AckableMessage | None:
+        """Return the message; None if it is given up, and say so."""
+        data = fields.get(b"data", b"")
+        acknowledge = partial(self._acknowledge, message_id)
+        task = self._parse(data)
+        if task is not None:
+            refusal = self._refusal(task, times_delivered)
+            if refusal is not None:
+                await self._save(task, refusal)
+                await acknowledge()
+                return None
+        return AckableMessage(data=data, ack=acknowledge)
+
+    def _parse(self, data: bytes) -> TaskiqMessage | None:
+        try:
+            return self.formatter.loads(data)
+        except ValueError:
+            # The receiver logs and drops what is no message.
+            return None
+
+    def _refusal(
+        self,
+        task: TaskiqMessage,
+        times_delivered: int,
+    ) -> Exception | None:
+        if self.find_task(task.task_name) is None:
+            return LookupError(
+                f"the worker has no task {task.task_name!r}",
+            )
+        if times_delivered > self.settings.max_deliveries:
+            times = times_delivered - 1
+            return RuntimeError(
+                f"given up: {times} workers took it and none finished",
+            )
+        return None
+
+    async def _save(
+        self,
+        task: TaskiqMessage,
+        error: Exception,
+    ) -> None:
+        logger.error("task %s failed: %s", task.task_id, error)
+        result = TaskiqResult[Any](
+            is_err=True,
+            return_value=None,
+            execution_time=0,
+            error=error,
+        )
+        await self.result_backend.set_result(task.task_id, result)
+
+    async def _acknowledge(self, message_id: bytes) -> None:
+        async with self.redis.pipeline(transaction=True) as pipe:
+            await pipe.xack(
+                self.queue_name,
+                self.consumer_group_name,
+                message_id,
+            )
+            await pipe.xdel(self.queue_name, message_id)
+            await pipe.execute()
