@@ -104,9 +104,10 @@ async def test_a_full_disk_takes_no_part_of_a_batch(
     store: pipeline.DataStore,
 ) -> None:
     await store.save(samples(3))
+    batch = await asyncio.to_thread(samples, 40_000)
 
     with pytest.raises(OSError, match="File too large"):
-        await store.save(samples(40_000))
+        await store.save(batch)
 
     assert await stored(store) == samples(3)
 
