@@ -40,9 +40,9 @@ class DataStore:
         Raises:
             OSError: The file cannot be written.
         """
-        lines = "".join(f"{sample.to_json()}\n" for sample in samples)
+        batch = list(samples)
         async with self._saving:
-            await in_thread(_append, self.path, lines.encode())
+            await in_thread(_append, self.path, batch)
 
     async def read(self) -> AsyncGenerator[Sample, None]:
         """Yield all samples, in the order in which they were saved.
@@ -58,11 +58,12 @@ class DataStore:
                 yield parse_sample(line)
 
 
-def _append(path: Path, data: bytes) -> None:
+def _append(path: Path, samples: Sequence[Sample]) -> None:
+    lines = "".join(f"{sample.to_json()}\n" for sample in samples)
     size = path.stat().st_size if path.exists() else 0
     try:
         with path.open("ab") as file:
-            file.write(data)
+            file.write(lines.encode())
     except OSError:
         # A disk that is full has taken a part of the batch.
         if path.exists():
