@@ -4,14 +4,25 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers import ROOT, available_python, commit_all, render, run
+from tests.helpers import EXAMPLES, ROOT, available_python, commit_all, render, run
 
 Render = Callable[..., Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of an xdist group together: they share what takes long to make.
+
+    xdist 3.8 means to do that, but changes what pytest 9.2 no longer reads (pytest-xdist issue 1386).
+    """
+    for item in items:
+        for mark in item.iter_markers("xdist_group"):
+            item._id = type(item._id).parse(f"{item.nodeid}@{mark.args[0]}")
 
 
 @pytest.fixture(scope="session")
@@ -27,14 +38,29 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the template without folders that no typed text reaches, quick enough to render often.
+
+    `test_free_text_reaches_no_code_and_no_ci_file` shows that nothing of interest is missing.
+    """
+    folder = tmp_path_factory.mktemp("small") / "copier-async"
+    unread = [".git", "tests", "docs", "rules", "demo", *EXAMPLES]
+    shutil.copytree(template, folder, ignore=shutil.ignore_patterns(*unread))
+    commit_all(folder)
+    return folder
+
+
 @pytest.fixture
 def render_project(template: Path, tmp_path: Path) -> Render:
     """Return a function that renders a project of some answers and returns its folder."""
+    return partial(render, template, tmp_path / "project")
 
-    def render_into(name: str = "project", **answers: Any) -> Path:  # noqa: ANN401 - any answer
-        return render(template, tmp_path / name, **answers)
 
-    return render_into
+@pytest.fixture
+def render_small(small_template: Path, tmp_path: Path) -> Render:
+    """Return a function that does the same with the small template."""
+    return partial(render, small_template, tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
@@ -92,8 +118,8 @@ def make_pipeline(
 
 @pytest.fixture
 def pipeline(make_pipeline: Callable[..., Pipeline]) -> Iterator[Pipeline]:
-    """Return the pipeline of a project of all defaults, restored after each test."""
-    pipeline = make_pipeline("defaults", "3.11")
+    """Return the pipeline of a skeleton, restored after each test."""
+    pipeline = make_pipeline("commands", "3.11", examples=[])
     yield pipeline
     pipeline.restore()
 

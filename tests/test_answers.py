@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests.conftest import Render
-from tests.helpers import FREE_TEXTS, HOSTILE_TEXTS, files_of, read_toml, read_yaml, render, run
+from tests.helpers import (
+    FREE_TEXTS,
+    HOSTILE_TEXTS,
+    files_of,
+    read_toml,
+    read_yaml,
+    render,
+    run,
+)
 
 # A word that no file contains by itself, in a form that every free text accepts.
 MARKER = "zebrafish"
@@ -84,10 +92,10 @@ def assert_kept_or_refused(template: Path, folder: Path, question: str, text: st
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS[:20])
-def test_hostile_answers_arrive_side_by_side(text: str, render_project: Render) -> None:
+def test_hostile_answers_arrive_side_by_side(text: str, render_small: Render) -> None:
     answers = dict.fromkeys(["project_name", "description"], f"x {text}") | {"author_name": text}
 
-    project = render_project(**answers, examples=[])
+    project = render_small(**answers, examples=[])
 
     for texts in shown(project).values():
         assert texts == texts | {name: answers[name] for name in texts if name in answers}
@@ -97,9 +105,9 @@ def test_hostile_answers_arrive_side_by_side(text: str, render_project: Render) 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
 @pytest.mark.parametrize("question", FREE_TEXTS)
 def test_a_hostile_answer_is_kept_or_refused(
-    question: str, text: str, template: Path, tmp_path: Path
+    question: str, text: str, small_template: Path, tmp_path: Path
 ) -> None:
-    assert_kept_or_refused(template, tmp_path / "project", question, text)
+    assert_kept_or_refused(small_template, tmp_path / "project", question, text)
 
 
 @pytest.mark.slow
@@ -109,9 +117,9 @@ def test_a_hostile_answer_is_kept_or_refused(
     [("author_email", "x{}@example.com"), ("repository_url", "https://example.com/{}")],
 )
 def test_a_hostile_part_of_an_address_is_kept_or_refused(
-    question: str, frame: str, text: str, template: Path, tmp_path: Path
+    question: str, frame: str, text: str, small_template: Path, tmp_path: Path
 ) -> None:
-    assert_kept_or_refused(template, tmp_path / "project", question, frame.format(text))
+    assert_kept_or_refused(small_template, tmp_path / "project", question, frame.format(text))
 
 
 # Any text at all, and text of what the file types treat as special.
@@ -123,21 +131,21 @@ WILD_TEXTS = st.text(max_size=90) | st.text(
 @pytest.mark.slow
 @pytest.mark.parametrize("question", FREE_TEXTS)
 @settings(
-    max_examples=150,
+    max_examples=75,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(text=WILD_TEXTS)
-def test_any_text_is_kept_or_refused(question: str, text: str, template: Path) -> None:
+def test_any_text_is_kept_or_refused(question: str, text: str, small_template: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        assert_kept_or_refused(template, Path(folder, "project"), question, text)
+        assert_kept_or_refused(small_template, Path(folder, "project"), question, text)
 
 
 @pytest.mark.slow
-def test_most_of_what_people_type_is_accepted(template: Path, tmp_path: Path) -> None:
+def test_most_of_what_people_type_is_accepted(small_template: Path, tmp_path: Path) -> None:
     """The tests above would pass if everything were refused."""
     kept = [
-        assert_kept_or_refused(template, tmp_path / str(number), "description", text)
+        assert_kept_or_refused(small_template, tmp_path / str(number), "description", text)
         for number, text in enumerate(HOSTILE_TEXTS)
     ]
 

@@ -112,11 +112,11 @@ def test_everything_that_a_project_installs_is_reserved(render_project: Render) 
     ],
 )
 def test_a_reserved_name_is_refused_with_another_to_type(
-    name: str, other: str, render_project: Render
+    name: str, other: str, render_small: Render
 ) -> None:
     with pytest.raises(ValueError, match=f"type e.g. {other}: {name} is taken"):
-        render_project(package_name=name)
+        render_small(package_name=name)
 
 
-def test_a_trailing_underscore_tells_a_name_from_a_keyword(render_project: Render) -> None:
-    assert render_project(package_name="class_").exists()
+def test_a_trailing_underscore_tells_a_name_from_a_keyword(render_small: Render) -> None:
+    assert render_small(package_name="class_").exists()

@@ -1,18 +1,21 @@
 """Projects of differing answers: their own quality, check, hooks and demo really run and pass."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import Pipeline
-from tests.helpers import EXAMPLES, read_yaml
+from tests.helpers import read_yaml
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "all-3.11": ("3.11", {}),
-    "all-3.12": ("3.12", {"python_version": "3.12", "line_length": 160, "ci": ["gitlab"]}),
+    "all-3.12": (
+        "3.12",
+        {"python_version": "3.12", "line_length": 160, "ci": ["gitlab"], "package_name": "a"},
+    ),
     "all-3.13": (
         "3.13",
         {
@@ -34,25 +37,32 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "storage-3.12": ("3.12", {"examples": ["storage"], "coverage_threshold": 100}),
     "workers-3.13": ("3.13", {"examples": ["workers"], "coverage_threshold": 100}),
     "two-3.11": ("3.11", {"examples": ["queues", "workers"], "license": "GPL-3.0-or-later"}),
-    "all-but-clients-3.12": ("3.12", {"examples": EXAMPLES[1:], "package_name": "a"}),
 }
+
+# Those that go through every command; the others show that their subset of examples is whole.
+THOROUGH = ["all-3.11", "none-3.13", "queues-3.12", "clients-3.13"]
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in CASES],
-)
+def each(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Return the mark of a test that takes the projects of these cases."""
+    groups = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+    return pytest.mark.parametrize("project", groups, indirect=True)
+
+
+@pytest.fixture
 def project(
     request: pytest.FixtureRequest, make_pipeline: Callable[..., Pipeline]
 ) -> Iterator[Pipeline]:
-    """Return a project of each case in turn, with its environment."""
+    """Return the project of a case, with its environment."""
     python, answers = CASES[request.param]
     pipeline = make_pipeline(request.param, python, **answers)
     yield pipeline
     pipeline.restore()
 
 
+@each(CASES)
 def test_quality_passes_and_changes_no_file(project: Pipeline) -> None:
     done = project.run("make quality")
 
@@ -62,6 +72,7 @@ def test_quality_passes_and_changes_no_file(project: Pipeline) -> None:
     assert project.run("git status --porcelain").stdout == ""
 
 
+@each(THOROUGH)
 def test_check_passes_and_writes_nothing_at_all(project: Pipeline) -> None:
     before = snapshot(project.folder)
 
@@ -72,6 +83,7 @@ def test_check_passes_and_writes_nothing_at_all(project: Pipeline) -> None:
     assert snapshot(project.folder) == before
 
 
+@each(THOROUGH)
 def test_hooks_pass(project: Pipeline) -> None:
     done = project.run("make hooks")
 
@@ -80,6 +92,7 @@ def test_hooks_pass(project: Pipeline) -> None:
     assert "pytest" in done.stdout
 
 
+@each(CASES)
 def test_the_demo_works(project: Pipeline) -> None:
     done = project.run("make demo")
 
@@ -93,6 +106,7 @@ def project_examples(project: Pipeline) -> list[str]:
     return list(answers["examples"])
 
 
+@each(CASES)
 def test_it_runs_on_the_python_that_was_asked_for(project: Pipeline) -> None:
     version = project.run(".venv/bin/python --version").stdout
 

@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import Render
 from tests.helpers import EXAMPLES, ROOT, read_yaml
 
+QUICK = 6
+
 QUESTIONS = {
     name: question
     for name, question in read_yaml(ROOT / "copier.yml").items()
@@ -65,8 +67,13 @@ REFUSED: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
-def cases(answers: dict[str, list[Any]]) -> list[tuple[str, Any]]:
-    return [(name, answer) for name in answers for answer in answers[name]]
+def cases(answers: dict[str, list[Any]]) -> list[Any]:
+    """Return each question with each of its answers, of which the first few are not slow."""
+    return [
+        pytest.param(name, answer, marks=[pytest.mark.slow] * (number >= QUICK))
+        for name in answers
+        for number, answer in enumerate(answers[name])
+    ]
 
 
 def in_any_order(answer: object) -> object:
@@ -74,38 +81,50 @@ def in_any_order(answer: object) -> object:
     return sorted(answer) if isinstance(answer, list) else str(answer)
 
 
-@pytest.mark.parametrize(("question", "answer"), cases(ACCEPTED))
-def test_an_answer_is_accepted(question: str, answer: object, render_project: Render) -> None:
-    project = render_project(**{question: answer})
+# Renders in which every answer is given at least once.
+SIDE_BY_SIDE = [
+    {name: answers[number % len(answers)] for name, answers in ACCEPTED.items()}
+    for number in range(max(map(len, ACCEPTED.values())))
+]
 
-    recorded = read_yaml(project / ".copier-answers.yml")[question]
-    assert in_any_order(recorded) == in_any_order(answer)
+
+@pytest.mark.parametrize("answers", SIDE_BY_SIDE)
+def test_answers_are_accepted_and_recorded(answers: dict[str, Any], render_small: Render) -> None:
+    project = render_small(**answers)
+
+    recorded = read_yaml(project / ".copier-answers.yml")
+    assert {name: in_any_order(recorded[name]) for name in answers} == {
+        name: in_any_order(answer) for name, answer in answers.items()
+    }
 
 
-@pytest.mark.parametrize(("question", "answer"), cases(REFUSED))
-def test_an_answer_is_refused_by_name_and_leaves_nothing(
-    question: str, answer: object, render_project: Render, tmp_path: Path
+CHOICES = {name: answers for name, answers in REFUSED.items() if "choices" in QUESTIONS[name]}
+TEXTS = {name: answers for name, answers in REFUSED.items() if name not in CHOICES}
+
+
+@pytest.mark.parametrize(("question", "answer"), cases(CHOICES))
+def test_what_is_no_choice_is_refused_by_name_and_leaves_nothing(
+    question: str, answer: object, render_small: Render, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=f"for.* '{question}': .+"):
-        render_project(**{question: answer})
+        render_small(**{question: answer})
 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("question", "answer"),
-    [case for case in cases(REFUSED) if "choices" not in QUESTIONS[case[0]]],
-)
-def test_a_refusal_says_what_to_type_instead(
-    question: str, answer: object, render_project: Render
+@pytest.mark.parametrize(("question", "answer"), cases(TEXTS))
+def test_a_refusal_says_what_to_type_instead_and_leaves_nothing(
+    question: str, answer: object, render_small: Render, tmp_path: Path
 ) -> None:
     """First, and within the 80 columns that a terminal shows while it asks."""
     with pytest.raises(ValueError, match="type") as refusal:
-        render_project(**{question: answer})
+        render_small(**{question: answer})
 
-    assert re.match(r"Validation error for question '\w+': type [^:]+: ", str(refusal.value)[:81])
+    start = f"Validation error for question '{question}': type [^:]+: "
+    assert re.match(start, str(refusal.value)[:81])
     assert str(refusal.value).endswith(".")
     assert "\n" not in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

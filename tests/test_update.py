@@ -15,7 +15,15 @@ NEW_LINE = "# A newer version of the template.\n"
 # What users get by an update: the working tree, and changes on top of it.
 NEXT = "99.0.0"
 RELEASES = re.findall(r"(?m)^## (\d+\.\d+\.\d+) ", (ROOT / "CHANGELOG.md").read_text("utf-8"))
-STARTERS = re.compile(r"src/|tests/|docs/|README.md|CHANGELOG.md|LICENSE|compose.yaml")
+# The newest release answers quickly for all.
+EACH_RELEASE = [
+    pytest.param(
+        version,
+        marks=[pytest.mark.xdist_group(version), *[pytest.mark.slow] * (version != RELEASES[0])],
+    )
+    for version in RELEASES
+]
+STARTERS = re.compile(r"src/|tests/(?!guard/)|docs/|README.md|CHANGELOG.md|LICENSE|compose.yaml")
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +103,7 @@ def update(project: Path, version: str) -> None:
     )
 
 
-@pytest.fixture(scope="module", params=RELEASES)
+@pytest.fixture(scope="module", params=EACH_RELEASE)
 def updated(
     request: pytest.FixtureRequest, history: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -149,13 +157,16 @@ def test_nothing_conflicts(updated: Path) -> None:
     assert not list(updated.rglob("*.rej"))
 
 
-@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.parametrize("version", EACH_RELEASE)
 @pytest.mark.parametrize(
     "answers",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         {"examples": [], "ci": ["gitlab"], "python_version": "3.13"},
-        {"examples": ["queues", "storage"], "line_length": 72, "project_name": 'O\'Brien "$x"'},
+        pytest.param(
+            {"examples": ["queues", "storage"], "line_length": 72, "project_name": 'O\'Brien "$x"'},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["defaults", "none", "some"],
 )

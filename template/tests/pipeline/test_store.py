@@ -26,9 +26,9 @@ async def stored(store: pipeline.DataStore) -> list[pipeline.Sample]:
 
 @pytest.fixture
 def full_disk() -> Iterator[None]:
-    """Let no file grow beyond a megabyte, as on a disk that is full."""
+    """Let no file grow beyond 64 KiB, as on a disk that is full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -104,7 +104,7 @@ async def test_a_full_disk_takes_no_part_of_a_batch(
     store: pipeline.DataStore,
 ) -> None:
     await store.save(samples(3))
-    batch = await asyncio.to_thread(samples, 40_000)
+    batch = await asyncio.to_thread(samples, 4_000)
 
     with pytest.raises(OSError, match="File too large"):
         await store.save(batch)

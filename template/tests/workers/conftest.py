@@ -81,6 +81,8 @@ class RedisServer:
             "redis-server",
             *("--bind", "127.0.0.1", "--port", str(self._port)),
             *("--save", "", "--appendonly", "yes"),
+            # So often a second it looks for the signal to stop.
+            *("--hz", "500"),
             *("--dir", str(self._folder), *options),
             stdout=PIPE,
         )

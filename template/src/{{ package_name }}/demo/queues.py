@@ -25,7 +25,7 @@ from .folders import temporary_folder
 ROUNDS = 3
 WAITS = 20
 WAIT_SECONDS = 0.005
-COMPUTATIONS = 8
+COMPUTATIONS = 4
 COMPUTED_FACTORIAL = 20_000
 
 
