@@ -1,7 +1,7 @@
 # The template's own commands. The gates are those that it gives to projects.
 include template/tooling.mk
 
-.PHONY: new bench
+.PHONY: new bench docs
 
 # Answers and flags reach the program as they were typed: neither make nor a shell expands them.
 override DEST := $(value DEST)
@@ -15,3 +15,6 @@ new: $(UV_NEEDED) ## make a project: DEST=../order-hub FLAGS="--defaults -d proj
 
 bench: $(ENV) ## measure, each number as a ratio within one run
 	@$(BIN)/python benchmarks/render.py; render=$$?; $(BIN)/python benchmarks/project.py && exit $$render
+
+docs: $(ENV) ## write docs/gates.md anew from the matrix of minimal pairs
+	@$(BIN)/python -m tests.gates_page > docs/gates.md

@@ -15,6 +15,9 @@ ENV := .venv/.ready
 # pre-commit works from the root of a repository, so only there are hooks and file checks possible.
 IN_REPOSITORY := $(wildcard .git)
 
+# It takes files, not folders; ruff has its other rules.
+FLAKE8_ASYNC := $(BIN)/flake8-async --enable=ASYNC103,ASYNC104
+
 .DEFAULT_GOAL := help
 .PHONY: help setup git-hooks format format-check lint typecheck test coverage quality check hooks clean
 
@@ -38,19 +41,24 @@ format-check: $(ENV)
 	$(BIN)/isort --check-only --diff .
 	$(BIN)/black --check --diff .
 
-lint: $(ENV) ## lint with ruff and check the files, reading only
+lint: $(ENV) ## lint with ruff, the house rules and flake8-async, and check the files; reading only
 	$(BIN)/ruff check .
+	$(BIN)/ast-grep scan --error=unused-suppression --report-style=medium .
+	@echo "$(FLAKE8_ASYNC)"; find . -path './.?*' -prune -o -name '*.py' -exec $(FLAKE8_ASYNC) {} +
 	@$(if $(IN_REPOSITORY),$(BIN)/pre-commit run --all-files --hook-stage manual,\
 	  echo "No file checks: this folder is not the root of a git repository.")
 
 typecheck: $(ENV) ## check the types with mypy
 	$(BIN)/mypy
 
-test: $(ENV) ## run the tests with coverage; ARGS="-k name --no-cov" passes more to pytest
-	$(BIN)/pytest $(ARGS)
+# The guard runs every async test in that many shuffled schedules, 1 unless told.
+SCHEDULES := $(if $(SEEDS),--seeds=$(SEEDS))
+
+test: $(ENV) ## run the tests with coverage; SEEDS=10 for more schedules, ARGS="-k name --no-cov" for pytest
+	$(BIN)/pytest $(SCHEDULES) $(ARGS)
 
 coverage: $(ENV) ## the same, and write the HTML report
-	$(BIN)/pytest --cov-report=term --cov-report=html $(ARGS)
+	$(BIN)/pytest $(SCHEDULES) --cov-report=term --cov-report=html $(ARGS)
 	@echo "The report is in htmlcov/index.html."
 
 # Formats first, so that the other stages all see the same files.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import EXAMPLES, ROOT, available_python, commit_all, render, run
+from tests.pairs import Matrix
 
 Render = Callable[..., Path]
 
@@ -114,6 +115,12 @@ def make_pipeline(
         return made[name]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def matrix(make_pipeline: Callable[..., Pipeline]) -> Matrix:
+    """Return what the gates say about the minimal pairs."""
+    return Matrix(make_pipeline)
 
 
 @pytest.fixture

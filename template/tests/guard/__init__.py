@@ -1,0 +1,1 @@
+"""The async guard: fails the test in which an async defect happens."""

@@ -1,0 +1,295 @@
+"""An event loop that notices what is lost and can shuffle its tasks."""
+
+import asyncio
+import random
+import sys
+import time
+from asyncio import AbstractEventLoop, Handle, Task
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from types import AsyncGeneratorType, FrameType
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from .places import current_line, frames, line_of, line_that_raised
+from .watch import Watch
+
+# Any, because most of what is changed here is private to asyncio.
+BaseLoop: Any = asyncio.SelectorEventLoop
+if sys.platform == "win32":
+    BaseLoop = asyncio.ProactorEventLoop
+
+# What makes something that must be closed, and the check for it.
+MAKERS = {
+    "connect_read_pipe": "leaked-transport",
+    "connect_write_pipe": "leaked-transport",
+    "create_connection": "leaked-transport",
+    "create_datagram_endpoint": "leaked-transport",
+    "create_server": "leaked-server",
+    "create_unix_connection": "leaked-transport",
+    "create_unix_server": "leaked-server",
+}
+
+# The attribute of a task that says where it was made. On the task, because
+# weak references to it are gone by the time that it is reported as lost.
+MADE_AT = "_guard_made_at"
+
+# Turns that what was cancelled or closed may take to come to its end.
+GRACE = 10
+
+
+class GuardLoop(BaseLoop):  # type: ignore[misc]
+    """The loop of async tests.
+
+    With a seed, the steps of tasks that are ready in one turn run in an
+    order drawn by it. The test's own task and plain callbacks keep
+    their order: transports rely on it.
+
+    Args:
+        watch: What is told of all that is found.
+        step_seconds: How much CPU time one step may take.
+        seed: What the order is drawn by; empty for the usual order.
+    """
+
+    def __init__(
+        self,
+        watch: Watch,
+        step_seconds: float,
+        seed: str = "",
+    ) -> None:
+        super().__init__()
+        self.watch = watch
+        self.random: random.Random | None = None
+        if seed:
+            self.random = random.Random(seed)  # noqa: S311 - no secret
+        self._step_seconds = step_seconds
+        # When the step under way was first seen at work; 0 until then.
+        self.step_seen = 0.0
+        self._slow_line = ""
+        self._own_task: object = None
+        self._tasks = WeakSet[Task[Any]]()
+        # Where each was first used, by its id: when a generator is dropped,
+        # weak references to it are gone already.
+        self._generators: dict[int, str] = {}
+        # By what was made, where that was.
+        self.resources = WeakKeyDictionary[Any, tuple[str, str]]()
+        self._ready = _Ready(self)
+        self.set_task_factory(self._make_task)
+
+    def run_until_complete(self, future: object) -> object:
+        """Run as usual; what is run keeps its place in every turn."""
+        self._own_task = future
+        return super().run_until_complete(future)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Take note of an error that nobody handled, then go on."""
+        if self.get_exception_handler() is None:
+            self._note_loss(context)
+        super().call_exception_handler(context)
+
+    def check(self) -> None:
+        """Take note of what is left when all but the loop has ended."""
+        left = asyncio.all_tasks(self)
+        forgotten = {task for task in left if not task.cancelling() and _line_of_task(task)}
+        if left:
+            self.run_until_complete(_take_turns(GRACE))
+        for task in forgotten | asyncio.all_tasks(self):
+            self._check_task(task)
+        for generator in list(self._asyncgens):
+            self._check_generator(generator)
+        for resource, (check, line) in list(self.resources.items()):
+            _check_resource(self.watch, check, resource, line)
+        for task in list(self._tasks):
+            if task.done() and getattr(task, "_log_traceback", False):
+                self._note_loss({"exception": task.exception(), "task": task})
+
+    def sample(self, frame: FrameType | None) -> None:
+        """Look at the step under way; note its line if it takes long.
+
+        Steps are many and short, so that no clock is read for those
+        between two looks.
+        """
+        now = time.thread_time()
+        if any(_is_importing(each) for each in frames(frame)):
+            # It happens once, at the first use of a module.
+            self.step_seen = now
+        elif not self.step_seen:
+            self.step_seen = now
+        elif now - self.step_seen > self._step_seconds / 2:
+            self._slow_line = current_line(frame)
+
+    def end_step(self) -> None:
+        """Take note of the step that ends here if it took long."""
+        if self.step_seen:
+            spent = time.thread_time() - self.step_seen
+            self.step_seen = 0.0
+            if spent > self._step_seconds:
+                self._note_slow_step(spent)
+
+    def is_own(self, task: object) -> bool:
+        """Return whether it is the task of the test itself."""
+        return task is self._own_task
+
+    def _run_once(self) -> None:
+        super()._run_once()
+        self.end_step()
+
+    def _note_slow_step(self, seconds: float) -> None:
+        line, self._slow_line = self._slow_line, ""
+        if line.startswith("src/"):
+            self.watch.found(
+                "slow-step",
+                f"the loop stood still for {seconds:.2f} s at {line}",
+            )
+
+    def _make_task(
+        self,
+        loop: AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, Any],
+        **options: Any,  # noqa: ANN401 - whatever create_task was given
+    ) -> Task[Any]:
+        task = asyncio.Task(coroutine, loop=loop, **options)
+        setattr(task, MADE_AT, current_line())
+        self._tasks.add(task)
+        return task
+
+    def _check_task(self, task: Task[Any]) -> None:
+        line = getattr(task, MADE_AT, "") or _line_of_task(task)
+        if line:
+            name = getattr(task.get_coro(), "__qualname__", "")
+            self.watch.found(
+                "leaked-task",
+                f"the task {name}, made at {line}, was left running",
+            )
+
+    def _asyncgen_firstiter_hook(
+        self,
+        agen: AsyncGeneratorType[Any, Any],
+    ) -> None:
+        if line_of(agen.ag_code):
+            self._generators[id(agen)] = current_line()
+        super()._asyncgen_firstiter_hook(agen)
+
+    def _asyncgen_finalizer_hook(
+        self,
+        agen: AsyncGeneratorType[Any, Any],
+    ) -> None:
+        self._check_generator(agen)
+        super()._asyncgen_finalizer_hook(agen)
+
+    def _check_generator(
+        self,
+        agen: AsyncGeneratorType[Any, Any],
+    ) -> None:
+        line = self._generators.get(id(agen)) or line_of(agen.ag_code)
+        if line and agen.ag_frame:
+            name = agen.__qualname__
+            self.watch.found(
+                "leaked-generator",
+                f"{name}, used at {line}, was left before its end",
+            )
+
+    def _note_loss(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        task = context.get("task") or context.get("future")
+        made = getattr(task, MADE_AT, "")
+        if error:
+            raised = line_that_raised(error.__traceback__)
+            where = f" at {raised}" if raised else ""
+            what = f"a task made at {made}" if made else "a callback"
+            lost = f"{error!r}, raised{where} in {what}"
+            self.watch.found("lost-error", f"nobody saw {lost}")
+        elif task is not None and "destroyed" in context["message"]:
+            self._check_task(task)
+
+
+def _noting(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Return a method of the loop that takes note of what it makes."""
+    make = getattr(BaseLoop, name)
+
+    @wraps(make)
+    async def noting(loop: GuardLoop, *args: object, **options: object) -> object:
+        line = current_line()
+        made = await make(loop, *args, **options)
+        resource = made[0] if isinstance(made, tuple) else made
+        if line:
+            loop.resources[resource] = (MAKERS[name], line)
+        return made
+
+    return noting
+
+
+for _name in MAKERS:
+    setattr(GuardLoop, _name, _noting(_name))
+
+
+class _Ready(deque[Handle]):
+    """What is ready to run, one turn of the loop after the other."""
+
+    def __init__(self, loop: GuardLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._left = 0
+
+    def popleft(self) -> Handle:
+        """Return what runs next."""
+        if not self._left:
+            self._left = len(self)
+            if self._loop.random and self._left > 1:
+                self._shuffle(self._loop.random)
+        self._left -= 1
+        if self._loop.step_seen:
+            self._loop.end_step()
+        return super().popleft()
+
+    def _shuffle(self, source: random.Random) -> None:
+        """Draw another order, in which no step overtakes a callback.
+
+        Where a callback and a step wait for the same, the step relies
+        on the callback: it comes first, as asyncio has it.
+        """
+        # Threads may add to the end meanwhile, and nothing gets lost.
+        ready = [deque.popleft(self) for _ in range(self._left)]
+        order: list[Handle] = []
+        steps: list[Handle] = []
+        for handle in ready:
+            if self._is_movable(handle):
+                steps.append(handle)
+                continue
+            source.shuffle(steps)
+            number = source.randint(0, len(steps))
+            order += [*steps[:number], handle]
+            steps = steps[number:]
+        source.shuffle(steps)
+        self.extendleft(reversed(order + steps))
+
+    def _is_movable(self, handle: Any) -> bool:  # noqa: ANN401
+        task = getattr(handle._callback, "__self__", None)
+        return isinstance(task, Task) and not self._loop.is_own(task)
+
+
+def _line_of_task(task: Task[Any]) -> str:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return line_of(code) if code else ""
+
+
+def _is_importing(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith("<frozen importlib")
+
+
+async def _take_turns(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+def _check_resource(
+    watch: Watch,
+    check: str,
+    resource: Any,  # noqa: ANN401 - a server or a transport
+    line: str,
+) -> None:
+    is_server = check == "leaked-server"
+    if resource.sockets if is_server else not resource.is_closing():
+        name = type(resource).__name__.strip("_")
+        watch.found(check, f"{name}, made at {line}, was not closed")

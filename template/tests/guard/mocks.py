@@ -1,0 +1,72 @@
+"""Lets mocks suspend, as what they stand for does.
+
+AsyncMock and MockTransport never give way to another task, so that no
+race behind them can show. In a seeded schedule they give way at random.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+from unittest import mock
+
+from .loop import GuardLoop
+
+# The most turns that a mock gives way, before and after its answer.
+MOST_TURNS = 2
+
+
+class SuspendingMocks:
+    """Makes AsyncMock and the MockTransport of httpx2 give way."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], None]] = []
+        self._patched: set[type] = set()
+
+    def start(self) -> None:
+        """Begin to suspend."""
+        self._patch(mock.AsyncMock, "_execute_mock_call")
+
+    def watch_imported(self) -> None:
+        """Suspend in MockTransport, too, once it is imported."""
+        for name in ["httpx", "httpx2"]:
+            transport = getattr(
+                sys.modules.get(name),
+                "MockTransport",
+                None,
+            )
+            if transport and transport not in self._patched:
+                self._patch(transport, "handle_async_request")
+
+    def stop(self) -> None:
+        """Leave everything as it was before `start`."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _patch(self, owner: type, name: str) -> None:
+        self._patched.add(owner)
+        is_own = name in vars(owner)
+        original: Callable[..., Awaitable[Any]] = getattr(owner, name)
+
+        @wraps(original)
+        async def suspending(
+            *args: object,
+            **options: object,
+        ) -> object:
+            await _give_way()
+            answer = await original(*args, **options)
+            await _give_way()
+            return answer
+
+        setattr(owner, name, suspending)
+        self._undo.append(
+            lambda: (setattr(owner, name, original) if is_own else delattr(owner, name)),
+        )
+
+
+async def _give_way() -> None:
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, GuardLoop) and loop.random:
+        for _ in range(loop.random.randint(0, MOST_TURNS)):
+            await asyncio.sleep(0)

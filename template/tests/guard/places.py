@@ -1,0 +1,60 @@
+"""Finds the line of the project's own code that is at work."""
+
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import CodeType, FrameType, TracebackType
+
+PROJECT = Path(__file__).parents[2]
+GUARD = Path(__file__).parent
+
+
+@cache
+def path_in_project(file: str) -> str:
+    """Return the path from the project's folder, "" for other code.
+
+    Sources and tests are the project's own code; this plugin is not.
+    """
+    path = Path(file)
+    if path.is_relative_to(GUARD) or not path.is_relative_to(PROJECT):
+        return ""
+    inside = path.relative_to(PROJECT)
+    return inside.as_posix() if inside.parts[0] in {"src", "tests"} else ""
+
+
+def frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frames at work, innermost first."""
+    while frame:
+        yield frame
+        frame = frame.f_back
+
+
+def current_line(frame: FrameType | None = None) -> str:
+    """Return the project's innermost line at work, as "file:line"."""
+    if frame is None:
+        frame = sys._getframe(1)
+    # Not by `frames`, as this is called often.
+    while frame is not None:
+        path = path_in_project(frame.f_code.co_filename)
+        if path:
+            return f"{path}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def line_of(code: CodeType) -> str:
+    """Return where code of the project begins, "" for other code."""
+    path = path_in_project(code.co_filename)
+    return path and f"{path}:{code.co_firstlineno}"
+
+
+def line_that_raised(traceback: TracebackType | None) -> str:
+    """Return the project's innermost line of a traceback, or ""."""
+    line = ""
+    while traceback:
+        path = path_in_project(traceback.tb_frame.f_code.co_filename)
+        if path:
+            line = f"{path}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return line

@@ -1,0 +1,379 @@
+"""The pytest plugin: settings, schedules, the test at fault."""
+
+import asyncio
+import gc
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from .blocking import BlockingCalls
+from .loop import GuardLoop
+from .mocks import SuspendingMocks
+from .resources import Resources
+from .state import State
+from .watch import REMEDIES, Watch
+
+# Seconds of CPU between two looks at what a long step is doing.
+SAMPLING = 0.02
+
+# After so many tests, their reports make collections noticeably longer.
+REFREEZE = 20
+
+MARKER = "guard_allow"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the settings, which pytest.ini explains."""
+    parser.addini("guard_checks", "checks that are on", type="linelist")
+    parser.addini("guard_allow", "findings to allow", type="linelist")
+    parser.addini(
+        "guard_step_seconds",
+        "CPU time of one step of a loop",
+    )
+    parser.addini("guard_seeds", "how many shuffled schedules")
+    parser.getgroup("guard").addoption(
+        "--seeds",
+        type=int,
+        help="how many shuffled schedules every async test runs in",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Switch the guard on.
+
+    Raises:
+        pytest.UsageError: A setting names a check that is none, or is
+            no number.
+    """
+    checks = config.getini("guard_checks")
+    allowed = config.getini("guard_allow")
+    for line in [*checks, *allowed]:
+        _check_name(line.partition(":")[0], "pytest.ini")
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(check, reason): let a test do what this check of the guard stops",
+    )
+    config.pluginmanager.register(Guard(config), "guard")
+
+
+def _check_name(name: str, place: str) -> None:
+    if name not in REMEDIES:
+        raise pytest.UsageError(
+            f"{place}: the guard has no check {name!r}; it has {', '.join(REMEDIES)}",
+        )
+
+
+def _number(config: pytest.Config, name: str) -> float:
+    value = config.getini(name)
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1000:
+        raise pytest.UsageError(
+            f"pytest.ini: {name} must be a number, not {value!r}",
+        )
+    return number
+
+
+class Guard:
+    """Watches every test from its first fixture to its last."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._watch = Watch(frozenset(config.getini("guard_checks")))
+        self._resources = Resources(self._watch)
+        self._blocking = BlockingCalls(self._watch)
+        self._state = State(self._watch)
+        self._mocks = SuspendingMocks()
+        self._step_seconds = _number(config, "guard_step_seconds")
+        seeds = config.getoption("seeds")
+        if seeds is None:
+            seeds = int(_number(config, "guard_seeds"))
+        self._seeds: int = seeds
+        self._foreign_loops: set[str] = set()
+        self._uses: dict[tuple[str, str], bool] = {}
+        self._deselected = False
+        self._tests = 0
+        self._old_handler: Any = None
+
+    @property
+    def _base_seed(self) -> int:
+        return int(self._config.getoption("randomly_seed", 0))
+
+    # What happens to the whole run.
+
+    def pytest_report_header(self) -> str:
+        """Return what is tried and how to try it again."""
+        names = ", ".join(self._schedules())
+        return f"guard: schedules {names}; the same ones again: {self._how_to_replay()}"
+
+    def pytest_sessionstart(self) -> None:
+        """Begin to watch."""
+        # A coroutine that is never awaited then says where it was made.
+        sys.set_coroutine_origin_tracking_depth(1)
+        self._resources.start()
+        self._blocking.start()
+        self._state.start()
+        self._mocks.start()
+        if hasattr(signal, "setitimer"):
+            handler = signal.signal(signal.SIGVTALRM, self._sample)
+            self._old_handler = handler
+            signal.setitimer(signal.ITIMER_VIRTUAL, SAMPLING, SAMPLING)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Check the markers; keep what is there out of collections.
+
+        Raises:
+            pytest.UsageError: A marker names no check or no reason.
+        """
+        for item in session.items:
+            list(_marked_checks(item))
+        gc.collect()
+        gc.freeze()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_unconfigure(self) -> None:
+        """Leave everything as it was."""
+        sys.set_coroutine_origin_tracking_depth(0)
+        if self._old_handler is not None:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.signal(signal.SIGVTALRM, self._old_handler)
+        self._mocks.stop()
+        self._state.stop()
+        self._blocking.stop()
+        self._resources.stop()
+        gc.unfreeze()
+
+    def pytest_deselected(self) -> None:
+        """Take note that not all tests run."""
+        self._deselected = True
+
+    def _sample(self, _: int, frame: FrameType | None) -> None:
+        loop = asyncio._get_running_loop()
+        if isinstance(loop, GuardLoop):
+            loop.sample(frame)
+
+    # The loops.
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_asyncio_loop_factories(
+        self,
+        item: pytest.Item,
+    ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+        """Return a loop for each schedule that the test is run in."""
+        return {
+            name: partial(
+                GuardLoop,
+                self._watch,
+                self._step_seconds,
+                seed and f"{seed} {item.nodeid}",
+            )
+            for name, seed in self._schedules().items()
+        }
+
+    def _schedules(self) -> dict[str, str]:
+        seeds = {
+            f"seed{number}": f"{self._base_seed} {number}" for number in range(1, self._seeds + 1)
+        }
+        return {"fifo": ""} | seeds
+
+    def _how_to_replay(self) -> str:
+        seeds = f"--seeds={self._seeds}"
+        if self._config.pluginmanager.hasplugin("randomly"):
+            return f"pytest --randomly-seed={self._base_seed} {seeds}"
+        return f"pytest -p no:randomly {seeds}"
+
+    # One test.
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self,
+        fixturedef: pytest.FixtureDef[Any],
+    ) -> Generator[None, object, object]:
+        """Know what outlives a test, and when a loop will end."""
+        before = self._resources.is_lasting
+        if fixturedef.scope != "function":
+            self._resources.is_lasting = True
+        try:
+            result = yield
+        finally:
+            self._resources.is_lasting = before
+        if isinstance(result, asyncio.Runner):
+            loop = result.get_loop()
+            if isinstance(loop, GuardLoop):
+                # Fixtures that need the loop have ended by then.
+                fixturedef.addfinalizer(
+                    partial(self._safely, loop.check),
+                )
+            else:
+                self._foreign_loops.add(type(loop).__qualname__)
+        return result
+
+    @pytest.fixture(autouse=True)
+    def _guard(self, request: pytest.FixtureRequest) -> Iterator[None]:
+        """Look around when all else of the test has ended."""
+        self._resources.watch_imported()
+        self._mocks.watch_imported()
+        self._blocking.lines.clear()
+        self._state.remember()
+        yield
+        # Nothing but the test holds its values now, so they can go.
+        (request.node.funcargs or {}).clear()
+        self._safely(self._resources.check)
+        gc.collect()
+        self._spare_reports()
+        self._safely(self._state.check)
+
+    def _spare_reports(self) -> None:
+        """Keep the reports of tests out of collections."""
+        self._tests += 1
+        if self._tests % REFREEZE == 0:
+            gc.freeze()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+    ) -> Generator[None, object, object]:
+        """Fail the test for what it left behind."""
+        try:
+            result = yield
+        except BaseException as error:
+            # Else the next test would be blamed for what was found.
+            for finding in self._not_allowed(item):
+                error.add_note(finding)
+            raise
+        if nextitem is None:
+            self._safely(self._resources.check_lasting)
+        text = "\n".join(self._not_allowed(item))
+        if text and item.stash.get(FAILED, False):
+            # It may well be what a failure leaves behind.
+            item.add_report_section("teardown", "guard", text)
+        elif text:
+            pytest.fail(text, pytrace=False)
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self,
+        item: pytest.Item,
+        call: pytest.CallInfo[None],
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Say with every failure how to see it again."""
+        report = yield
+        if call.when != "teardown":
+            failed = item.stash.get(FAILED, False) or report.failed
+            item.stash[FAILED] = failed
+        if report.failed and "seed" in item.name:
+            replay = f'{self._how_to_replay()} "{item.nodeid}"'
+            report.sections.append(("schedule", f"Again: {replay}"))
+        return report
+
+    def _safely(self, check: Callable[[], None]) -> None:
+        """Check; an error of the guard's own never hides a test's."""
+        try:
+            check()
+        except Exception:  # noqa: BLE001 - shown with the test
+            self._watch.findings.append(
+                (
+                    "guard",
+                    f"The guard failed: {traceback.format_exc()}",
+                ),
+            )
+
+    # What is allowed.
+
+    def _not_allowed(self, item: pytest.Item) -> Iterator[str]:
+        marked = dict(_marked_checks(item))
+        lines = self._config.getini("guard_allow")
+        uses: dict[str, bool] = dict.fromkeys([*marked, *lines], False)
+        for check, sentence in self._watch.take():
+            allowing = [
+                line
+                for line in lines
+                if line.partition(":")[0] == check and line.partition(":")[2].strip() in sentence
+            ]
+            uses |= dict.fromkeys(allowing, True)
+            if check in marked:
+                uses[check] = True
+            elif not allowing:
+                yield sentence
+        test = item.nodeid.partition("[")[0]
+        for name, is_used in uses.items():
+            place = "pytest.ini" if name in lines else test
+            item.user_properties.append(
+                (MARKER, json.dumps([place, name, is_used])),
+            )
+
+    def pytest_runtest_logreport(
+        self,
+        report: pytest.TestReport,
+    ) -> None:
+        """Take note of which exceptions were used, by any process."""
+        if report.when != "teardown":
+            return
+        for name, value in report.user_properties:
+            if name == MARKER:
+                place, exception, is_used = json.loads(str(value))
+                key = (place, exception)
+                self._uses[key] = self._uses.get(key, False) or is_used
+
+    def _unused(self) -> list[str]:
+        return [
+            f"{place}: {MARKER} of {name!r} allows nothing: remove it."
+            for (place, name), is_used in sorted(self._uses.items())
+            if not is_used and (place != "pytest.ini" or self._is_all())
+        ]
+
+    def _is_all(self) -> bool:
+        source = self._config.args_source
+        chosen = source is pytest.Config.ArgsSource.ARGS
+        return not chosen and not self._deselected
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail the run for exceptions that allow nothing."""
+        if session.exitstatus == 0 and self._unused():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(
+        self,
+        terminalreporter: pytest.TerminalReporter,
+    ) -> None:
+        """Say what is allowed in vain, and what was not watched."""
+        notes = self._unused()
+        if self._foreign_loops:
+            names = ", ".join(sorted(self._foreign_loops))
+            notes.append(
+                f"Some tests ran in loops that are not the guard's "
+                f"({names}): their schedules, tasks and slow steps "
+                "were not watched.",
+            )
+        if notes:
+            terminalreporter.section("guard")
+            for note in notes:
+                terminalreporter.write_line(note)
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+def _marked_checks(item: pytest.Item) -> Iterator[tuple[str, str]]:
+    for marker in item.iter_markers(MARKER):
+        reason = marker.kwargs.get("reason", "")
+        if len(marker.args) != 1 or not reason:
+            raise pytest.UsageError(
+                f"{item.nodeid}: {MARKER} needs a check and a reason, such "
+                f'as {MARKER}("leaked-thread", reason="...")',
+            )
+        _check_name(marker.args[0], item.nodeid)
+        yield marker.args[0], reason

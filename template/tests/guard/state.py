@@ -1,0 +1,117 @@
+"""Notices state that a test leaves to the next one."""
+
+import os
+import sys
+from asyncio import mixins
+from types import ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .places import current_line, path_in_project
+from .watch import Watch
+
+# pytest itself says in it which test is running.
+NOT_OURS = "PYTEST_CURRENT_TEST"
+
+# From a module to its objects, their attributes, what those hold.
+STEPS = 4
+
+
+class State:
+    """The environment, the folder, and what is bound to a loop."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._environment: dict[str, str] = {}
+        self._folder = ""
+        self._bound: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+        self._original: Any = None
+
+    def start(self) -> None:
+        """Begin to take note of what waits in a loop."""
+        original = self._original = mixins._LoopBoundMixin._get_loop  # type: ignore[attr-defined]
+        bound = self._bound
+
+        def noted(thing: object) -> object:
+            if thing not in bound:
+                bound[thing] = current_line()
+            return original(thing)
+
+        mixins._LoopBoundMixin._get_loop = noted  # type: ignore[attr-defined]
+
+    def stop(self) -> None:
+        """Leave everything as it was before `start`."""
+        mixins._LoopBoundMixin._get_loop = self._original  # type: ignore[attr-defined]
+
+    def remember(self) -> None:
+        """Keep how the environment is before a test."""
+        self._environment = _environment()
+        self._folder = os.getcwd()  # noqa: PTH109 - compared as it is
+
+    def check(self) -> None:
+        """Take note of what the test changed, and undo it."""
+        now = _environment()
+        before = self._environment
+        for name in sorted(now.keys() | before.keys()):
+            if now.get(name) != before.get(name):
+                self._watch.found(
+                    "environment",
+                    f"the test has left the variable {name} changed",
+                )
+                _restore(name, before.get(name))
+        if os.getcwd() != self._folder:  # noqa: PTH109
+            self._watch.found(
+                "environment",
+                "the test has left the current folder changed",
+            )
+            os.chdir(self._folder)
+        # Each is looked at once, as the look takes a while.
+        ended = [thing for thing in self._bound if thing._loop.is_closed()]
+        lines = {id(thing): self._bound.pop(thing) for thing in ended}
+        kept = _kept_by_modules() if lines else {}
+        for number in lines.keys() & kept.keys():
+            self._watch.found(
+                "loop-state",
+                f"{type(kept[number]).__name__}, waited for at {lines[number]}, "
+                "is kept by a module, and its loop has ended",
+            )
+
+
+def _kept_by_modules() -> dict[int, object]:
+    """Return what the project's modules hold, by id."""
+    modules = [
+        module
+        for module in list(sys.modules.values())
+        if path_in_project(getattr(module, "__file__", None) or "")
+    ]
+    found: dict[int, object] = {}
+    layer: list[object] = [*modules]
+    for _ in range(STEPS):
+        # Each once: what many share would be followed many times.
+        inside = {id(inner): inner for thing in layer for inner in _inside(thing)}
+        layer = [thing for number, thing in inside.items() if number not in found]
+        found |= inside
+    return found
+
+
+def _inside(thing: object) -> list[object]:
+    if isinstance(thing, dict):
+        return list(thing.values())
+    if isinstance(thing, list | tuple | set | frozenset):
+        return list(thing)
+    if isinstance(thing, ModuleType) and not path_in_project(
+        getattr(thing, "__file__", None) or "",
+    ):
+        return []
+    return list(getattr(thing, "__dict__", {}).values())
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != NOT_OURS}
+
+
+def _restore(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value

@@ -1,0 +1,57 @@
+"""The page docs/gates.md, made from the minimal pairs: `make docs` writes it."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from tests.helpers import read_toml
+from tests.pairs import FOLDER, GATES, PAIRS
+
+INTRODUCTION = """\
+# What the gates stop
+
+Each line is a minimal pair of `tests/matrix`: a defect that fails `make check` of a new project, and a corrected twin that
+passes it. `tests/test_matrix.py` runs both, and checks that the message is this one and names the file and the line, or the
+test. `tests/test_load_bearing.py` removes each enforced line of configuration and shows a defect that then goes through.
+This page is made from the pairs by `make docs`.
+"""
+
+NOT_STOPPED = """\
+## Known not to be stopped
+
+No gate stops these, or not always. They are for reviews, and for tests that are written on purpose.
+"""
+
+
+def gates_page() -> str:
+    """Return the text of the page."""
+    parts = [INTRODUCTION]
+    kinds = list(dict.fromkeys((pair.key[0].upper(), pair.title) for pair in PAIRS))
+    for letter, title in kinds:
+        rows = [
+            [pair.name, pair.gate, f"`{pair.rule}`", f"`{pair.message}`", pair.remedy]
+            for pair in PAIRS
+            if pair.title == title
+        ]
+        parts += [f"## {letter}. {title}\n", table("defect gate rule message remedy", rows)]
+    counts = Counter((pair.title, pair.gate) for pair in PAIRS)
+    rows = [
+        [title, *(str(counts[title, gate] or "") for gate in GATES), str(count)]
+        for title, count in Counter(pair.title for pair in PAIRS).items()
+    ]
+    totals = [str(count) for count in map(Counter(pair.gate for pair in PAIRS).get, GATES)]
+    rows.append(["all", *totals, str(len(PAIRS))])
+    parts += ["## Counts\n", table(f"class {' '.join(GATES)} all", rows)]
+    gaps = read_toml(FOLDER / "not_stopped.toml")["gap"]
+    rows = [[gap["class"], gap["defect"], gap["why"], gap["instead"]] for gap in gaps]
+    return "\n".join([*parts, NOT_STOPPED, table("class defect why instead", rows)])
+
+
+def table(heads: str, rows: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [heads.split(), ["---"] * len(heads.split()), *rows]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+if __name__ == "__main__":
+    print(gates_page(), end="")

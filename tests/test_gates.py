@@ -1,0 +1,50 @@
+"""The gates are the same everywhere: in hooks, make, CI, the matrix and the page about them."""
+
+import re
+from pathlib import Path
+
+from tests.gates_page import gates_page
+from tests.helpers import ROOT, read_yaml, run
+from tests.pairs import PAIRS, STATIC
+
+GIVEN_IN_MAKE = re.compile(r"(?m)^\S*\.venv/bin/(\S+)(.*)$")
+
+
+def commands_of_check(project: Path) -> dict[str, str]:
+    """Return what `make check` would run, by the name of the tool."""
+    plan = run("make -n format-check lint typecheck test IN_REPOSITORY=yes", project).stdout
+    plan += re.sub(r"find .* -exec (.*) {} \+", r"\n\1", plan)
+    return {name: rest.strip() for name, rest in GIVEN_IN_MAKE.findall(plan)}
+
+
+def test_every_hook_is_part_of_make_check(default_project: Path) -> None:
+    config = read_yaml(default_project / ".pre-commit-config.yaml")
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    make = commands_of_check(default_project)
+
+    tools = {hook["id"] for hook in hooks if "manual" not in hook.get("stages", [])}
+    assert tools == make.keys() - {"pre-commit"}
+    assert make["pre-commit"] == "run --all-files --hook-stage manual"
+
+
+def test_the_matrix_runs_the_commands_of_make_check(default_project: Path) -> None:
+    make = commands_of_check(default_project)
+    said = re.compile(
+        r" --(output-format|report-style)=\w+| --quiet| --no-error-summary|(?<=\S) \.$"
+    )
+
+    for gate, command in STATIC.items():
+        name, _, arguments = command.partition(" ")
+        assert said.sub("", f" {arguments}").strip() == said.sub("", f" {make[name]}").strip(), gate
+
+
+def test_each_class_has_several_pairs() -> None:
+    letters = [pair.key[0] for pair in PAIRS]
+
+    assert set(letters) == set("abcdefghij")
+    assert min(map(letters.count, letters)) >= 5
+    assert len({pair.name for pair in PAIRS}) == len(PAIRS)
+
+
+def test_the_page_of_the_gates_is_up_to_date() -> None:
+    assert (ROOT / "docs/gates.md").read_text(encoding="utf-8") == gates_page()

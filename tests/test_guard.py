@@ -1,0 +1,291 @@
+"""The async guard in other people's projects: its settings, exceptions, and what else runs beside it."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conftest import Pipeline
+
+PYTEST = ["timeout", "60", ".venv/bin/pytest", "--no-cov"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("guard")]
+
+LEAK = """
+import asyncio
+
+import pytest
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_leak() -> None:
+    task = asyncio.create_task(forever())
+    await asyncio.sleep(0)
+    assert not task.done()
+"""
+
+ALLOWED = LEAK.replace(
+    "async def test_leak",
+    '@pytest.mark.guard_allow("leaked-task", reason="shown")\nasync def test_leak',
+)
+
+ORDER = """
+import asyncio
+
+
+async def test_order() -> None:
+    order: list[int] = []
+
+    async def note(number: int) -> None:
+        order.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(20):
+            group.create_task(note(number))
+    assert order == list(range(20))
+"""
+
+GOOD = """
+import asyncio
+
+
+async def test_good() -> None:
+    await asyncio.sleep(0)
+    assert asyncio.get_running_loop()
+"""
+
+
+@pytest.fixture
+def project(make_pipeline: Callable[..., Pipeline]) -> Iterator[Pipeline]:
+    """Return the pipeline of a skeleton, restored after each test."""
+    pipeline = make_pipeline("guard", "3.11", examples=[])
+    yield pipeline
+    pipeline.restore()
+
+
+def pytest_of(project: Pipeline, body: str, *options: str) -> str:
+    """Return what pytest prints of one test file."""
+    project.write("tests/test_it.py", body)
+    return project.run([*PYTEST, *options, "tests/test_it.py"]).stdout
+
+
+def test_a_finding_names_check_line_and_remedy(project: Pipeline) -> None:
+    output = pytest_of(project, LEAK)
+
+    assert (
+        "leaked-task: the task forever, made at tests/test_it.py:12, was left running. "
+        "Await it, start it in a TaskGroup, or cancel and await it." in output
+    )
+    assert "ERROR tests/test_it.py::test_leak[fifo]" in output
+
+
+def test_a_marker_allows_a_finding(project: Pipeline) -> None:
+    assert "2 passed" in pytest_of(project, ALLOWED)
+
+
+def test_a_setting_allows_a_finding(project: Pipeline) -> None:
+    setting = "leaked-task: made at tests/test_it.py:12"
+
+    assert "2 passed" in pytest_of(project, LEAK, "-o", f"guard_allow={setting}")
+
+
+def test_a_check_that_is_not_listed_is_off(project: Pipeline) -> None:
+    assert "2 passed" in pytest_of(project, LEAK, "-o", "guard_checks=lost-error")
+
+
+def test_a_marker_that_allows_nothing_fails_the_run(project: Pipeline) -> None:
+    body = GOOD.replace(
+        "async def",
+        'import pytest\n\n\n@pytest.mark.guard_allow("leaked-task", reason="x")\nasync def',
+    )
+
+    output = pytest_of(project, body)
+
+    assert "tests/test_it.py::test_good: guard_allow of 'leaked-task' allows nothing" in output
+    assert project.run(PYTEST).returncode == 1
+
+
+def test_a_setting_that_allows_nothing_fails_a_whole_run(project: Pipeline) -> None:
+    done = project.run([*PYTEST, "-o", "guard_allow=slow-step: nowhere"])
+
+    assert "pytest.ini: guard_allow of 'slow-step: nowhere' allows nothing" in done.stdout
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("marker", ['"leak", reason="x"', '"leaked-task"', ""])
+def test_a_marker_needs_a_check_and_a_reason(marker: str, project: Pipeline) -> None:
+    output = pytest_of(project, ALLOWED.replace('"leaked-task", reason="shown"', marker))
+
+    assert "ERROR: tests/test_it.py::test_leak" in output
+    assert "guard" in output
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("guard_checks=leaks", "the guard has no check 'leaks'; it has leaked-task, "),
+        ("guard_allow=leaks: x", "the guard has no check 'leaks'; it has leaked-task, "),
+        ("guard_step_seconds=soon", "guard_step_seconds must be a number, not 'soon'"),
+        ("guard_seeds=-1", "guard_seeds must be a number, not '-1'"),
+    ],
+)
+def test_a_bad_setting_is_told(setting: str, message: str, project: Pipeline) -> None:
+    assert message in pytest_of(project, GOOD, "-o", setting)
+
+
+def test_a_shuffled_schedule_shows_a_dependence_on_order_and_how_to_see_it_again(
+    project: Pipeline,
+) -> None:
+    output = pytest_of(project, ORDER, "--randomly-seed=7")
+
+    again = ["--randomly-seed=7", "--seeds=1", "tests/test_it.py::test_order[seed1]"]
+    assert "FAILED tests/test_it.py::test_order[seed1]" in output
+    assert 'Again: pytest {} {} "{}"'.format(*again) in output
+    assert "1 failed" in project.run([*PYTEST, *again]).stdout
+
+
+def test_a_schedule_is_the_same_for_the_same_seed(project: Pipeline) -> None:
+    body = ORDER.replace("assert order == list(range(20))", "raise ValueError(order)")
+
+    first, second = [
+        pytest_of(project, body, "--randomly-seed=7").split("ValueError: [")[2:] for _ in "12"
+    ]
+
+    assert first[0].split("]")[0] == second[0].split("]")[0]
+
+
+def test_more_seeds_can_be_asked_for(project: Pipeline) -> None:
+    project.write("tests/test_it.py", GOOD)
+
+    assert (
+        "11 passed"
+        in project.run(["make", "test", "SEEDS=10", "ARGS=--no-cov tests/test_it.py"]).stdout
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["-p", "no:randomly"], ["-n", "2"], ["--pdb"], ["--trace-config"], ["-k", "test_leak"]],
+)
+def test_it_works_beside_other_plugins_and_options(options: list[str], project: Pipeline) -> None:
+    assert project.run("uv pip install --quiet --python .venv pytest-xdist").returncode == 0
+
+    assert "leaked-task: the task forever" in pytest_of(project, LEAK, *options)
+
+
+def test_failed_tests_run_again_by_themselves(project: Pipeline) -> None:
+    pytest_of(project, ORDER + GOOD)
+
+    output = pytest_of(project, ORDER + GOOD, "--lf")
+
+    assert "1 failed" in output
+    assert "passed" not in output
+
+
+def test_a_loop_of_the_session_is_checked_at_its_end(project: Pipeline) -> None:
+    body = LEAK.replace(
+        "async def test_leak", '@pytest.mark.asyncio(loop_scope="session")\nasync def test_leak'
+    )
+
+    assert "leaked-task: the task forever, made at tests/test_it.py:13" in pytest_of(project, body)
+
+
+def test_a_client_of_a_session_fixture_may_live_on(project: Pipeline) -> None:
+    body = """
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def thread() -> Iterator[threading.Thread]:
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    yield thread
+    end.set()
+    thread.join()
+
+
+def test_one(thread: threading.Thread) -> None:
+    assert thread.is_alive()
+
+
+def test_two(thread: threading.Thread) -> None:
+    assert thread.is_alive()
+"""
+    assert "2 passed" in pytest_of(project, body)
+
+
+def test_loops_of_ones_own_are_used_and_said_to_be_unwatched(project: Pipeline) -> None:
+    assert project.run("uv pip install --quiet --python .venv uvloop").returncode == 0
+    project.write(
+        "tests/conftest.py",
+        "import uvloop\n\n\ndef pytest_asyncio_loop_factories() -> object:\n"
+        "    return {'uvloop': uvloop.new_event_loop}\n",
+    )
+
+    output = pytest_of(project, GOOD)
+
+    assert "1 passed" in output
+    assert "Some tests ran in loops that are not the guard's (Loop)" in output
+
+
+def test_an_error_of_the_guard_hides_no_failure(project: Pipeline) -> None:
+    file = project.folder / "tests/guard/resources.py"
+    file.write_text(
+        file.read_text().replace(
+            "made, self._made = self._made, []", 'raise RuntimeError("the guard is broken")'
+        )
+    )
+
+    output = pytest_of(project, "def test_it() -> None:\n    assert 1 == 2\n")
+
+    assert "assert 1 == 2" in output
+    assert "FAILED tests/test_it.py::test_it" in output
+    assert "the guard is broken" in output
+
+
+def test_what_a_failed_test_leaves_behind_is_shown_with_the_failure(project: Pipeline) -> None:
+    output = pytest_of(project, LEAK.replace("assert not task.done()", "assert task.done()"))
+
+    assert "assert task.done()" in output
+    assert "2 failed" in output
+    assert "error" not in output.splitlines()[-1]
+
+
+def test_an_interrupt_ends_the_run_and_leaves_nothing(project: Pipeline) -> None:
+    project.write(
+        "tests/test_it.py",
+        GOOD.replace("asyncio.sleep(0)", "asyncio.sleep(20)")
+        .replace("import asyncio\n", "import asyncio\nfrom pathlib import Path\n")
+        .replace("    await", "    Path('started').touch()  # noqa: ASYNC240\n    await"),
+    )
+    process = subprocess.Popen(
+        [".venv/bin/pytest", "--no-cov", "tests/test_it.py"],
+        cwd=project.folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for_file(project)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "KeyboardInterrupt" in output
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def wait_for_file(project: Pipeline) -> None:
+    """Wait until the test under way has started."""
+    while not (project.folder / "started").exists():
+        time.sleep(0.05)

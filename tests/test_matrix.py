@@ -1,0 +1,72 @@
+"""Every minimal pair of tests/matrix: its gate stops the defect, and every gate passes the twin."""
+
+import re
+
+import pytest
+
+from tests.pairs import PAIRS, Matrix, Pair, write
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("matrix")]
+
+# Gates whose messages do not name the rule.
+UNNAMED = {"black", "isort", "pytest"}
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+def test_the_defect_is_stopped_by_its_gate(pair: Pair, matrix: Matrix) -> None:
+    hits = matrix.hits(pair, "defect")
+    own = [hit for hit in hits if hit.gate == pair.gate and pair.message in hit.text]
+
+    assert {hit.gate for hit in hits} == {pair.gate, *pair.also}, hits
+    assert own, hits
+    assert pair.gate in UNNAMED or any(pair.rule in hit.text for hit in own), own
+    assert any(pair.is_named_in(hit.text) for hit in own), own
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+def test_the_twin_passes_every_gate(pair: Pair, matrix: Matrix) -> None:
+    assert matrix.hits(pair, "twin") == []
+
+
+# Some pairs go through `make check` whole. The stage that must fail, by the name of the pair.
+SAMPLE = {
+    "unformatted code": "format-check",
+    "unsorted imports": "format-check",
+    "any exception expected": "lint",
+    "an update that awaits its addend": "lint",
+    "a cancellation that is swallowed": "lint",
+    "a conflict marker": "lint",
+    "Any that leaks from a function": "typecheck",
+    "an exception in a thread": "test",
+    "a sleep two calls deep": "test",
+    "a file of tests that is never collected": "test",
+}
+SAMPLED = [pair for pair in PAIRS if pair.name in SAMPLE]
+
+
+@pytest.mark.parametrize("pair", SAMPLED, ids=str)
+def test_make_check_stops_the_defect(pair: Pair, matrix: Matrix) -> None:
+    project = matrix.project
+    write(project, pair.files("defect"))
+    project.run("git add --all")
+
+    done = project.run("make check")
+    project.restore()
+
+    assert done.returncode != 0
+    assert re.findall(r"(?m)^check FAILED in: (.*)$", done.stdout) == [SAMPLE[pair.name]]
+    assert pair.message in done.stdout
+    assert pair.is_named_in(done.stdout)
+
+
+def test_make_check_passes_the_twins(matrix: Matrix) -> None:
+    project = matrix.project
+    for pair in SAMPLED:
+        write(project, pair.files("twin"))
+    project.run("git add --all")
+
+    done = project.run("make check")
+    project.restore()
+
+    assert len(SAMPLED) == len(SAMPLE)
+    assert done.returncode == 0, done.stdout
