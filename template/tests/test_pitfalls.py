@@ -20,33 +20,55 @@ GATES = {
 }
 
 
+def start_gate(gate: str, folder: Path) -> subprocess.Popen[str]:
+    for settings in ["pyproject.toml", "pytest.ini"]:
+        shutil.copy(PROJECT / settings, folder)
+    pitfalls = [one for one in PITFALLS if one["gate"] == gate]
+    for number, pitfall in enumerate(pitfalls):
+        for kind in ["defect", "remedy"]:
+            file = folder / f"test_{kind}_{number}.py"
+            file.write_text(pitfall[kind])
+    files = sorted(file.name for file in folder.glob("*.py"))
+    return subprocess.Popen(  # noqa: S603 - the gates, on own files
+        [sys.executable, "-m", *GATES[gate], *files],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def said(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, tuple[int, str]]:
+    """Return the exit code and output of each gate.
+
+    They run at the same time, as each takes about a second to start.
+    """
+    running = {}
+    for gate in GATES:
+        folder = tmp_path_factory.mktemp(gate)
+        running[gate] = start_gate(gate, folder)
+    said = {}
+    for gate, process in running.items():
+        output, _ = process.communicate()
+        said[gate] = (process.returncode, output)
+    return said
+
+
 @pytest.mark.slow
 @pytest.mark.integration
 @pytest.mark.parametrize("gate", GATES)
 def test_a_gate_stops_its_pitfalls_and_passes_their_remedies(
     gate: str,
-    tmp_path: Path,
+    said: dict[str, tuple[int, str]],
 ) -> None:
-    for settings in ["pyproject.toml", "pytest.ini"]:
-        shutil.copy(PROJECT / settings, tmp_path)
-    pitfalls = [one for one in PITFALLS if one["gate"] == gate]
-    for number, pitfall in enumerate(pitfalls):
-        for kind in ["defect", "remedy"]:
-            file = tmp_path / f"test_{kind}_{number}.py"
-            file.write_text(pitfall[kind])
-    files = sorted(file.name for file in tmp_path.glob("*.py"))
+    returncode, output = said[gate]
 
-    done = subprocess.run(  # noqa: S603 - the gates, on own files
-        [sys.executable, "-m", *GATES[gate], *files],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 1
-    for pitfall in pitfalls:
-        assert pitfall["message"] in done.stdout
-    assert "test_defect_0.py" in done.stdout
-    assert "test_remedy_" not in done.stdout
+    assert returncode == 1
+    for pitfall in [one for one in PITFALLS if one["gate"] == gate]:
+        assert pitfall["message"] in output
+    assert "test_defect_0.py" in output
+    assert "test_remedy_" not in output

@@ -230,14 +230,15 @@ def _parse_login(answer: object) -> tuple[str, float]:
 
     The answer is in no error: it may hold a token all the same.
     """
+    problem = "the login answered no usable token"
     match answer:
         case {"access_token": str(token), **rest} if _is_token(token):
             seconds = rest.get("expires_in", math.inf)
             if isinstance(seconds, int | float) and seconds > 0:
                 return token, seconds
+            raise AuthenticationError(problem)
         case _:
-            pass
-    raise AuthenticationError("the login answered no usable token")
+            raise AuthenticationError(problem)
 
 
 def _is_token(value: str) -> bool:

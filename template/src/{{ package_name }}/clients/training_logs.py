@@ -135,14 +135,15 @@ async def _read_line(
 
 
 def _parse_line(line: bytes) -> LogLine:
+    problem = f"no line of a log: {line!r}"
     try:
         entry = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"no line of a log: {line!r}") from error
+        raise ValueError(problem) from error
     match entry:
         case {"state": str(state), "message": str(message)}:
             if state in STATES:
                 return LogLine(TrainingState(state), message)
+            raise ValueError(problem)
         case _:
-            pass
-    raise ValueError(f"no line of a log: {line!r}")
+            raise ValueError(problem)
