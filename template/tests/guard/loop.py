@@ -64,7 +64,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         if seed:
             self.random = random.Random(seed)  # noqa: S311 - no secret
         self._step_seconds = step_seconds
-        # When the step under way was first seen at work; 0 until then.
+        # Since when the step under way is at work; 0 until it is seen.
         self.step_seen = 0.0
         self._slow_line = ""
         self._own_task: object = None
@@ -104,19 +104,29 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
             if task.done() and getattr(task, "_log_traceback", False):
                 self._note_loss({"exception": task.exception(), "task": task})
 
-    def sample(self, frame: FrameType | None) -> None:
+    def sample(
+        self,
+        frame: FrameType | None,
+        since: float,
+        now: float,
+    ) -> None:
         """Look at the step under way; note its line if it takes long.
 
         Steps are many and short, so that no clock is read for those
-        between two looks.
+        between two looks. A look is late when a call into C is long:
+        the step has then worked since the look before.
+
+        Args:
+            frame: What is at work.
+            since: CPU time of the look before this one. Seconds.
+            now: CPU time. Seconds.
         """
-        now = time.thread_time()
         if any(_is_importing(each) for each in frames(frame)):
             # It happens once, at the first use of a module.
             self.step_seen = now
         elif not self.step_seen:
-            self.step_seen = now
-        elif now - self.step_seen > self._step_seconds / 2:
+            self.step_seen = since
+        if now - self.step_seen > self._step_seconds / 2:
             self._slow_line = current_line(frame)
 
     def end_step(self) -> None:

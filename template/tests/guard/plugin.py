@@ -5,6 +5,7 @@ import gc
 import json
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
@@ -102,6 +103,7 @@ class Guard:
         self._uses: dict[tuple[str, str], bool] = {}
         self._deselected = False
         self._tests = 0
+        self._looked_at = time.thread_time()
         self._old_handler: Any = None
 
     @property
@@ -157,9 +159,10 @@ class Guard:
         self._deselected = True
 
     def _sample(self, _: int, frame: FrameType | None) -> None:
+        since, self._looked_at = self._looked_at, time.thread_time()
         loop = asyncio._get_running_loop()
         if isinstance(loop, GuardLoop):
-            loop.sample(frame)
+            loop.sample(frame, since, self._looked_at)
 
     # The loops.
 
