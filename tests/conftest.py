@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import EXAMPLES, ROOT, available_python, commit_all, render, run
+from tests.helpers import ROOT, available_python, commit_all, render, run
 from tests.pairs import Matrix
 
 Render = Callable[..., Path]
@@ -41,13 +41,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the template without folders that no typed text reaches, quick enough to render often.
+    """Return the template without what is copied as it is, quick enough to render often.
 
     `test_free_text_reaches_no_code_and_no_ci_file` shows that nothing of interest is missing.
     """
     folder = tmp_path_factory.mktemp("small") / "copier-async"
-    unread = [".git", "tests", "docs", "rules", "demo", *EXAMPLES]
-    shutil.copytree(template, folder, ignore=shutil.ignore_patterns(*unread))
+    shutil.copytree(template, folder, ignore=shutil.ignore_patterns(".git", "tests", "docs"))
+    for file in (folder / "template").rglob("*"):
+        is_needed = file.suffix == ".jinja" or file.name in {"tooling.mk", "__init__.py"}
+        if file.is_file() and not is_needed:
+            file.unlink()
     commit_all(folder)
     return folder
 

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.gates_page import gates_page
 from tests.helpers import ROOT, read_yaml, run
 from tests.pairs import PAIRS, STATIC
@@ -13,7 +15,7 @@ GIVEN_IN_MAKE = re.compile(r"(?m)^\S*\.venv/bin/(\S+)(.*)$")
 def commands_of_check(project: Path) -> dict[str, str]:
     """Return what `make check` would run, by the name of the tool."""
     plan = run("make -n format-check lint typecheck test IN_REPOSITORY=yes", project).stdout
-    plan += re.sub(r"find .* -exec (.*) {} \+", r"\n\1", plan)
+    plan += re.sub(r"(?s)find .* -exec (.*) {} \+", r"\n\1", plan)
     return {name: rest.strip() for name, rest in GIVEN_IN_MAKE.findall(plan)}
 
 
@@ -36,6 +38,38 @@ def test_the_matrix_runs_the_commands_of_make_check(default_project: Path) -> No
     for gate, command in STATIC.items():
         name, _, arguments = command.partition(" ")
         assert said.sub("", f" {arguments}").strip() == said.sub("", f" {make[name]}").strip(), gate
+
+
+HANDLERS = [
+    "except:",
+    "except BaseException:",
+    "except (OSError, asyncio.CancelledError) as error:",
+    "except OSError, asyncio.CancelledError:",
+    "except* asyncio.CancelledError:",
+    "except (  # all of these",
+    "except anyio.get_cancelled_exc_class():",
+    *[pair.defect for pair in PAIRS if pair.gate == "flake8-async"],
+]
+
+
+@pytest.mark.parametrize("text", HANDLERS)
+def test_make_lint_leaves_no_handler_out_that_may_catch_a_cancellation(
+    text: str, default_project: Path
+) -> None:
+    assert re.search(handlers(default_project), text)
+
+
+@pytest.mark.parametrize("text", ["except OSError:", "except (OSError, ValueError) as error:"])
+def test_make_lint_leaves_other_handlers_out(text: str, default_project: Path) -> None:
+    """flake8-async takes a tenth of a second for a file."""
+    assert not re.search(handlers(default_project), text)
+
+
+def handlers(project: Path) -> str:
+    """Return the expression by which `make lint` chooses files for flake8-async."""
+    found = re.search(r"(?m)^HANDLERS := (.+)$", (project / "tooling.mk").read_text())
+    assert found
+    return "(?m)" + found[1].replace("$$", "$")
 
 
 def test_each_class_has_several_pairs() -> None:

@@ -34,6 +34,9 @@ def test_the_guard_finds_nothing_in_ten_schedules(project: Pipeline) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize(
+    "project", [pytest.param("3.11", marks=pytest.mark.xdist_group("idioms-3.11"))], indirect=True
+)
 def test_linters_and_types_find_nothing(project: Pipeline) -> None:
     done = project.run("make lint typecheck")
 

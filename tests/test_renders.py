@@ -5,13 +5,14 @@ import configparser
 import json
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import covertable
 import pytest
 import yaml
+from _pytest.mark import ParameterSet
 
 from tests.conftest import Render
 from tests.helpers import EXAMPLES, PYTHONS, ROOT, files_of, read_toml, read_yaml, render, run
@@ -30,6 +31,10 @@ FACTORS: dict[str, list[Any]] = {
 }
 ROWS = covertable.make(FACTORS, strength=2)
 QUICK = 6  # so many of them are not slow
+# A row of every answer that the layout of all sources depends on.
+ROW_OF_LAYOUT = {
+    (row["python_version"], row["line_length"]): number for number, row in enumerate(ROWS)
+}
 FORBIDDEN_ON_WINDOWS = re.compile(r'["<>:|?*\\]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)([.]|$)', re.I)
 
 
@@ -46,14 +51,14 @@ def renders() -> dict[int, Path]:
     return {}
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(
-            row, marks=[pytest.mark.xdist_group(f"row-{row}"), *[pytest.mark.slow] * (row >= QUICK)]
-        )
-        for row in range(len(ROWS))
-    ]
-)
+def each_row(rows: Iterable[int]) -> Iterator[ParameterSet]:
+    """Yield the parameter of each row, marked."""
+    for row in rows:
+        marks = [pytest.mark.xdist_group(f"row-{row}"), *[pytest.mark.slow] * (row >= QUICK)]
+        yield pytest.param(row, marks=marks)
+
+
+@pytest.fixture(params=each_row(range(len(ROWS))))
 def project(
     request: pytest.FixtureRequest,
     template: Path,
@@ -108,7 +113,7 @@ def test_every_file_parses(project: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param("black --check --quiet .", marks=pytest.mark.slow),
+        "black --check --quiet tests/subject.py",  # the one Python source that shows an answer
         "isort --check-only .",
         "ruff check --no-cache .",
         "validate-pyproject pyproject.toml",
@@ -116,6 +121,14 @@ def test_every_file_parses(project: Path) -> None:
 )
 def test_the_tools_have_nothing_to_change(command: str, project: Path) -> None:
     done = run(f"{ROOT / '.venv' / 'bin'}/{command}", project)
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("project", [*each_row(ROW_OF_LAYOUT.values())], indirect=True)
+def test_black_has_nothing_to_change(project: Path) -> None:
+    done = run([str(ROOT / ".venv/bin/black"), "--check", "--quiet", "."], project)
 
     assert done.returncode == 0, done.stdout
 

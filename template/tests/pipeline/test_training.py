@@ -230,7 +230,7 @@ async def test_a_long_source_is_never_far_ahead_of_the_store() -> None:
     ahead = []
 
     await pipeline.data_pipeline(
-        source.records(5000),
+        source.records(2000),
         store,
         batch_size=10,
         limit=2,
@@ -238,7 +238,7 @@ async def test_a_long_source_is_never_far_ahead_of_the_store() -> None:
         show_progress=lambda done: ahead.append(source.taken - done),
     )
 
-    assert len(store.numbers) == 5000
+    assert len(store.numbers) == 2000
     assert max(ahead) <= 20
 
 

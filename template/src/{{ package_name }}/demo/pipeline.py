@@ -18,7 +18,7 @@ from ..pipeline import (
 )
 from .folders import temporary_folder
 
-RECORDS = 1000
+RECORDS = 600
 
 
 async def show() -> None:
@@ -36,7 +36,7 @@ def _write_records(path: Path) -> None:
     squares = [(n, n * n % 97) for n in range(RECORDS)]
     samples = [Sample((a, b), 3 * a - 2 * b + 5) for a, b in squares]
     lines = [sample.to_json() for sample in samples]
-    lines[765] = '{"features": [1, NaN], "target": 2}'
+    lines[365] = '{"features": [1, NaN], "target": 2}'
     path.write_text("\n".join(lines))
 
 

@@ -38,7 +38,7 @@ async def _show_files(path: Path) -> None:
         lines = [line async for line in files.read_lines(path)]
         print(f"{error}: the file is as it was: {lines}")
 
-    many = (f"line {number}" for number in range(50_000))
+    many = (f"line {number}" for number in range(20_000))
     count = await files.write_lines(path, many)
     longest = ""
     async for line in files.read_lines(path):
