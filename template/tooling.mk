@@ -1,5 +1,5 @@
 # The targets that every project has: environment, gates and stages. This file comes from the template
-# and is replaced by an update; your own targets go into Makefile. GNU make 3.81 and newer.
+# and is changed by an update; your own targets go into Makefile. GNU make 3.81 and newer.
 UV_VERSION := 0.13.8
 
 # uv comes from the PATH, or else from the package index into .uv, which then holds nothing but uv.
