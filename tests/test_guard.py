@@ -146,7 +146,7 @@ def test_a_shuffled_schedule_shows_a_dependence_on_order_and_how_to_see_it_again
 
     again = ["--randomly-seed=7", "--seeds=1", "tests/test_it.py::test_order[seed1]"]
     assert "FAILED tests/test_it.py::test_order[seed1]" in output
-    assert 'Again: pytest {} {} "{}"'.format(*again) in output
+    assert 'Again: .venv/bin/pytest --no-cov {} {} "{}"'.format(*again) in output
     assert "1 failed" in project.run([*PYTEST, *again]).stdout
 
 
@@ -238,6 +238,136 @@ def test_loops_of_ones_own_are_used_and_said_to_be_unwatched(project: Pipeline) 
     assert "Some tests ran in loops that are not the guard's (Loop)" in output
 
 
+def test_a_fixture_of_a_module_is_made_once_for_each_schedule(project: Pipeline) -> None:
+    body = """
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[int]:
+    print("the server is made")
+    yield 1
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("_number", range(3))
+async def test_it(server: int, _number: int) -> None:
+    assert server
+
+
+async def test_in_a_loop_of_its_own() -> None:
+    assert True
+"""
+
+    output = pytest_of(project, body, "-s")
+
+    assert "8 passed" in output
+    assert output.count("the server is made") == 2
+
+
+def test_code_that_conftest_imports_is_watched(project: Pipeline) -> None:
+    project.write(
+        "src/my_async_project/pause.py",
+        "from time import sleep\n\n\nasync def pause() -> None:\n    sleep(0.01)\n",
+    )
+    project.write("tests/conftest.py", "from my_async_project import pause\n\n_ = pause\n")
+    body = "from my_async_project import pause\n\n\nasync def test_it() -> None:\n"
+
+    output = pytest_of(project, f"{body}    assert await pause.pause() is None\n")
+
+    assert "blocking-call: time.sleep stopped the loop at src/my_async_project/pause.py:5" in output
+
+
+def test_fixtures_of_a_projects_plugins_end_before_the_guard_looks(project: Pipeline) -> None:
+    project.write("tests/conftest.py", 'pytest_plugins = ["tests.fixtures"]\n')
+    project.write(
+        "tests/fixtures.py",
+        """
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def thread() -> Iterator[None]:
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    yield
+    end.set()
+    thread.join()
+""",
+    )
+
+    assert "2 passed" in pytest_of(project, GOOD)
+
+
+MARKED = """
+import asyncio
+
+import pytest
+
+
+@pytest.mark.guard_allow("leaked-task", reason="shown")
+@pytest.mark.parametrize("leaks", [False, True])
+async def test_it(leaks: bool) -> None:
+    if leaks:
+        task = asyncio.create_task(asyncio.Event().wait())
+        await asyncio.sleep(0)
+        assert not task.done()
+    assert True
+"""
+SKIPPED = MARKED.replace("@pytest", '@pytest.mark.skip(reason="shown")\n@pytest', 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "options"),
+    [
+        (SKIPPED, []),
+        (MARKED, ["-k", "False"]),
+        (MARKED, ["-m", "not slow", "-o", "guard_allow=slow-step: x", "-k", "True"]),
+        (MARKED, ["-n", "1", "-k", "False", "-o", "guard_allow=slow-step: x"]),
+        (MARKED, ["--ignore=tests/guard", "-o", "guard_allow=slow-step: x"]),
+    ],
+)
+def test_an_exception_of_what_did_not_run_is_no_vain_one(
+    body: str, options: list[str], project: Pipeline
+) -> None:
+    assert project.run("uv pip install --quiet --python .venv pytest-xdist").returncode == 0
+    project.write("tests/test_it.py", body)
+
+    done = project.run([*PYTEST, *options])
+
+    assert done.returncode == 0, done.stdout
+    assert "allows nothing" not in done.stdout
+
+
+def test_a_folder_that_is_gone_is_told_and_harms_no_other_test(project: Pipeline) -> None:
+    body = """
+import os
+import tempfile
+
+
+def test_leaves() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+    assert True
+
+
+def test_next() -> None:
+    assert os.getcwd()
+"""
+
+    output = pytest_of(project, body, "-p", "no:randomly")
+
+    assert "environment: the test has left the current folder changed." in output
+    assert "2 passed, 1 error" in output
+
+
 def test_an_error_of_the_guard_hides_no_failure(project: Pipeline) -> None:
     file = project.folder / "tests/guard/resources.py"
     file.write_text(
@@ -275,7 +405,7 @@ def test_an_interrupt_ends_the_run_and_leaves_nothing(project: Pipeline) -> None
         text=True,
         start_new_session=True,
     )
-    wait_for_file(project)
+    wait_for_file(project, process)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=30)
 
@@ -285,7 +415,8 @@ def test_an_interrupt_ends_the_run_and_leaves_nothing(project: Pipeline) -> None
         os.killpg(process.pid, 0)
 
 
-def wait_for_file(project: Pipeline) -> None:
+def wait_for_file(project: Pipeline, process: "subprocess.Popen[str]") -> None:
     """Wait until the test under way has started."""
     while not (project.folder / "started").exists():
+        assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from .places import frames, path_in_project
@@ -75,7 +75,14 @@ EXCUSED = (
     f"{os.sep}concurrent{os.sep}futures{os.sep}",
     f"{os.sep}multiprocessing{os.sep}",
     f"{os.sep}warnings.py",
+    f"{os.sep}zoneinfo{os.sep}",
 )
+
+# What a pool itself waits for is its own affair, but not these.
+WAITS = {"__exit__", "as_completed", "exception", "result", "shutdown", "wait"}
+
+# Sets of the functions of `os` that can do something: what stands for one can do it, too.
+CAN = [os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks]
 
 ASYNC_CODE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
@@ -127,6 +134,7 @@ class BlockingCalls:
                 return
             if code.co_flags & ASYNC_CODE or _is_excused(
                 code.co_filename,
+                code.co_name,
             ):
                 return
             if code.co_name == "start" and frame.f_globals is vars(
@@ -152,12 +160,16 @@ class BlockingCalls:
 
         @wraps(original)
         def noted(*args: object, **options: object) -> object:
-            if _is_running():
+            if _is_running() and _can_block(name, args, options):
                 self.note(what)
             return original(*args, **options)
 
         setattr(owner, name, noted)
         self._undo.append(lambda: setattr(owner, name, original))
+        for functions in CAN:
+            if original in functions:
+                functions.add(noted)
+                self._undo.append(partial(functions.discard, noted))
 
     def _watch_statements(self) -> None:
         original = sqlite3.connect
@@ -180,8 +192,19 @@ def _is_running() -> bool:
     return asyncio._get_running_loop() is not None
 
 
-def _is_excused(file: str) -> bool:
-    return any(part in file for part in EXCUSED)
+def _is_excused(file: str, function: str) -> bool:
+    return function not in WAITS and any(part in file for part in EXCUSED)
+
+
+def _can_block(
+    function: str,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+) -> bool:
+    if function == "join" and not args[0].is_alive():
+        return False
+    limits = args if function == "sleep" else args[1:]
+    return function == "stat" or 0 not in [*limits, *options.values()]
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
@@ -190,5 +213,8 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         return
     if event in EVENTS and _is_running():
         if event == "socket.connect" and args[0].gettimeout() == 0:
+            return
+        # A time zone is read once, at its first use.
+        if event == "open" and f"{os.sep}zoneinfo{os.sep}" in str(args[0]):
             return
         listener.note(event)

@@ -12,7 +12,12 @@ from types import AsyncGeneratorType, FrameType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from .places import current_line, frames, line_of, line_that_raised
+from .places import (
+    current_line,
+    is_importing,
+    line_of,
+    line_that_raised,
+)
 from .watch import Watch
 
 # Any, because most of what is changed here is private to asyncio.
@@ -43,8 +48,8 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
     """The loop of async tests.
 
     With a seed, the steps of tasks that are ready in one turn run in an
-    order drawn by it. The test's own task and plain callbacks keep
-    their order: transports rely on it.
+    order drawn by it and the place of the loop. The test's own task and
+    plain callbacks keep their order: transports rely on it.
 
     Args:
         watch: What is told of all that is found.
@@ -61,8 +66,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         super().__init__()
         self.watch = watch
         self.random: random.Random | None = None
-        if seed:
-            self.random = random.Random(seed)  # noqa: S311 - no secret
+        self._seed = seed
         self._step_seconds = step_seconds
         # Since when the step under way is at work; 0 until it is seen.
         self.step_seen = 0.0
@@ -76,6 +80,15 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         self.resources = WeakKeyDictionary[Any, tuple[str, str]]()
         self._ready = _Ready(self)
         self.set_task_factory(self._make_task)
+
+    def begin(self, place: str) -> None:
+        """Draw the orders by where the loop is used, too.
+
+        Args:
+            place: The id of its test, module or the like.
+        """
+        if self._seed:
+            self.random = random.Random(f"{self._seed} {place}")  # noqa: S311 - no secret
 
     def run_until_complete(self, future: object) -> object:
         """Run as usual; what is run keeps its place in every turn."""
@@ -91,7 +104,10 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
     def check(self) -> None:
         """Take note of what is left when all but the loop has ended."""
         left = asyncio.all_tasks(self)
-        forgotten = {task for task in left if not task.cancelling() and _line_of_task(task)}
+        # What others made, such as the handlers of a server, may end with what they serve.
+        forgotten = {
+            task for task in left if not task.cancelling() and bool(getattr(task, MADE_AT, ""))
+        }
         if left:
             self.run_until_complete(_take_turns(GRACE))
         for task in forgotten | asyncio.all_tasks(self):
@@ -121,7 +137,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
             since: CPU time of the look before this one. Seconds.
             now: CPU time. Seconds.
         """
-        if any(_is_importing(each) for each in frames(frame)):
+        if is_importing(frame):
             # It happens once, at the first use of a module.
             self.step_seen = now
         elif not self.step_seen:
@@ -179,6 +195,9 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
     ) -> None:
         if line_of(agen.ag_code):
             self._generators[id(agen)] = current_line()
+        else:
+            # The id may have been that of another one.
+            self._generators.pop(id(agen), None)
         super()._asyncgen_firstiter_hook(agen)
 
     def _asyncgen_finalizer_hook(
@@ -276,16 +295,13 @@ class _Ready(deque[Handle]):
 
     def _is_movable(self, handle: Any) -> bool:  # noqa: ANN401
         task = getattr(handle._callback, "__self__", None)
-        return isinstance(task, Task) and not self._loop.is_own(task)
+        name = getattr(handle._callback, "__name__", "")
+        return isinstance(task, Task) and name != "cancel" and not self._loop.is_own(task)
 
 
 def _line_of_task(task: Task[Any]) -> str:
     code = getattr(task.get_coro(), "cr_code", None)
     return line_of(code) if code else ""
-
-
-def _is_importing(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith("<frozen importlib")
 
 
 async def _take_turns(number: int) -> None:

@@ -30,6 +30,11 @@ def frames(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def is_importing(frame: FrameType | None) -> bool:
+    """Return whether a module is being imported."""
+    return any(each.f_code.co_filename.startswith("<frozen importlib") for each in frames(frame))
+
+
 def current_line(frame: FrameType | None = None) -> str:
     """Return the project's innermost line at work, as "file:line"."""
     if frame is None:

@@ -3,12 +3,13 @@
 import asyncio
 import gc
 import json
+import re
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from types import FrameType
 from typing import Any
 
@@ -23,9 +24,6 @@ from .watch import REMEDIES, Watch
 
 # Seconds of CPU between two looks at what a long step is doing.
 SAMPLING = 0.02
-
-# After so many tests, their reports make collections noticeably longer.
-REFREEZE = 20
 
 MARKER = "guard_allow"
 
@@ -46,22 +44,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Switch the guard on.
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Switch the guard on before a project's own files are imported.
 
-    Raises:
-        pytest.UsageError: A setting names a check that is none, or is
-            no number.
+    They may copy what is watched, such as `from time import sleep`, and
+    their fixtures must be set up later than the guard's.
     """
-    checks = config.getini("guard_checks")
-    allowed = config.getini("guard_allow")
-    for line in [*checks, *allowed]:
-        _check_name(line.partition(":")[0], "pytest.ini")
-    config.addinivalue_line(
-        "markers",
-        f"{MARKER}(check, reason): let a test do what this check of the guard stops",
-    )
-    config.pluginmanager.register(Guard(config), "guard")
+    early_config.pluginmanager.register(Guard(), "guard")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Switch the guard on where that hook is not called: by xdist."""
+    if not config.pluginmanager.hasplugin("guard"):
+        config.pluginmanager.register(Guard(), "guard")
 
 
 def _check_name(name: str, place: str) -> None:
@@ -87,30 +83,65 @@ def _number(config: pytest.Config, name: str) -> float:
 class Guard:
     """Watches every test from its first fixture to its last."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._watch = Watch(frozenset(config.getini("guard_checks")))
+    _config: pytest.Config
+    _step_seconds: float
+    _seeds: int
+
+    def __init__(self) -> None:
+        self._watch = Watch()
         self._resources = Resources(self._watch)
         self._blocking = BlockingCalls(self._watch)
         self._state = State(self._watch)
         self._mocks = SuspendingMocks()
-        self._step_seconds = _number(config, "guard_step_seconds")
-        seeds = config.getoption("seeds")
-        if seeds is None:
-            seeds = int(_number(config, "guard_seeds"))
-        self._seeds: int = seeds
         self._foreign_loops: set[str] = set()
         self._uses: dict[tuple[str, str], bool] = {}
         self._deselected = False
-        self._tests = 0
         self._looked_at = time.thread_time()
         self._old_handler: Any = None
+        self._resources.start()
+        self._blocking.start()
+        self._state.start()
+        self._mocks.start()
 
     @property
     def _base_seed(self) -> int:
         return int(self._config.getoption("randomly_seed", 0))
 
+    @cached_property
+    def _factories(self) -> dict[str, Callable[[], GuardLoop]]:
+        """What makes the loops of each schedule.
+
+        Made once: pytest makes fixtures anew where the parameter that
+        they depend on is another object.
+        """
+        return {
+            name: partial(GuardLoop, self._watch, self._step_seconds, seed)
+            for name, seed in self._schedules().items()
+        }
+
     # What happens to the whole run.
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Read the settings.
+
+        Raises:
+            pytest.UsageError: A setting names a check that is none, or
+                is no number.
+        """
+        self._config = config
+        checks = config.getini("guard_checks")
+        for line in [*checks, *config.getini("guard_allow")]:
+            _check_name(line.partition(":")[0], "pytest.ini")
+        self._watch.checks = frozenset(checks)
+        self._step_seconds = _number(config, "guard_step_seconds")
+        seeds: int | None = config.getoption("seeds")
+        if seeds is None:
+            seeds = int(_number(config, "guard_seeds"))
+        self._seeds = seeds
+        config.addinivalue_line(
+            "markers",
+            f"{MARKER}(check, reason): let a test do what this check of the guard stops",
+        )
 
     def pytest_report_header(self) -> str:
         """Return what is tried and how to try it again."""
@@ -121,17 +152,13 @@ class Guard:
         """Begin to watch."""
         # A coroutine that is never awaited then says where it was made.
         sys.set_coroutine_origin_tracking_depth(1)
-        self._resources.start()
-        self._blocking.start()
-        self._state.start()
-        self._mocks.start()
         if hasattr(signal, "setitimer"):
             handler = signal.signal(signal.SIGVTALRM, self._sample)
             self._old_handler = handler
             signal.setitimer(signal.ITIMER_VIRTUAL, SAMPLING, SAMPLING)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Check the markers; keep what is there out of collections.
+        """Check the markers.
 
         Raises:
             pytest.UsageError: A marker names no check or no reason.
@@ -139,7 +166,6 @@ class Guard:
         for item in session.items:
             list(_marked_checks(item))
         gc.collect()
-        gc.freeze()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self) -> None:
@@ -152,7 +178,6 @@ class Guard:
         self._state.stop()
         self._blocking.stop()
         self._resources.stop()
-        gc.unfreeze()
 
     def pytest_deselected(self) -> None:
         """Take note that not all tests run."""
@@ -169,18 +194,9 @@ class Guard:
     @pytest.hookimpl(trylast=True)
     def pytest_asyncio_loop_factories(
         self,
-        item: pytest.Item,
     ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-        """Return a loop for each schedule that the test is run in."""
-        return {
-            name: partial(
-                GuardLoop,
-                self._watch,
-                self._step_seconds,
-                seed and f"{seed} {item.nodeid}",
-            )
-            for name, seed in self._schedules().items()
-        }
+        """Return what makes a loop, for each schedule to run tests in."""
+        return self._factories
 
     def _schedules(self) -> dict[str, str]:
         seeds = {
@@ -189,10 +205,12 @@ class Guard:
         return {"fifo": ""} | seeds
 
     def _how_to_replay(self) -> str:
+        # Without coverage, which fails whenever not all tests run.
+        command = ".venv/bin/pytest --no-cov"
         seeds = f"--seeds={self._seeds}"
         if self._config.pluginmanager.hasplugin("randomly"):
-            return f"pytest --randomly-seed={self._base_seed} {seeds}"
-        return f"pytest -p no:randomly {seeds}"
+            return f"{command} --randomly-seed={self._base_seed} {seeds}"
+        return f"{command} -p no:randomly {seeds}"
 
     # One test.
 
@@ -200,18 +218,18 @@ class Guard:
     def pytest_fixture_setup(
         self,
         fixturedef: pytest.FixtureDef[Any],
+        request: pytest.FixtureRequest,
     ) -> Generator[None, object, object]:
-        """Know what outlives a test, and when a loop will end."""
-        before = self._resources.is_lasting
-        if fixturedef.scope != "function":
-            self._resources.is_lasting = True
-        try:
+        """Know what outlives a test, and when a loop begins and ends."""
+        if fixturedef.scope == "function":
             result = yield
-        finally:
-            self._resources.is_lasting = before
+        else:
+            with self._resources.lasting(), self._state.accepting():
+                result = yield
         if isinstance(result, asyncio.Runner):
             loop = result.get_loop()
             if isinstance(loop, GuardLoop):
+                loop.begin(request.node.nodeid)
                 # Fixtures that need the loop have ended by then.
                 fixturedef.addfinalizer(
                     partial(self._safely, loop.check),
@@ -227,19 +245,15 @@ class Guard:
         self._mocks.watch_imported()
         self._blocking.lines.clear()
         self._state.remember()
+        # So that the collection below need not look at what was there before.
+        gc.freeze()
         yield
         # Nothing but the test holds its values now, so they can go.
         (request.node.funcargs or {}).clear()
         self._safely(self._resources.check)
         gc.collect()
-        self._spare_reports()
+        gc.unfreeze()
         self._safely(self._state.check)
-
-    def _spare_reports(self) -> None:
-        """Keep the reports of tests out of collections."""
-        self._tests += 1
-        if self._tests % REFREEZE == 0:
-            gc.freeze()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(
@@ -276,7 +290,9 @@ class Guard:
         if call.when != "teardown":
             failed = item.stash.get(FAILED, False) or report.failed
             item.stash[FAILED] = failed
-        if report.failed and "seed" in item.name:
+        if call.when == "call":
+            item.stash[RAN] = not report.skipped
+        if report.failed and re.search(r"\bseed\d", item.name):
             replay = f'{self._how_to_replay()} "{item.nodeid}"'
             report.sections.append(("schedule", f"Again: {replay}"))
         return report
@@ -310,6 +326,9 @@ class Guard:
                 uses[check] = True
             elif not allowing:
                 yield sentence
+        if self._deselected or not item.stash.get(RAN, False):
+            # Whether they are needed does not show.
+            return
         test = item.nodeid.partition("[")[0]
         for name, is_used in uses.items():
             place = "pytest.ini" if name in lines else test
@@ -334,13 +353,16 @@ class Guard:
         return [
             f"{place}: {MARKER} of {name!r} allows nothing: remove it."
             for (place, name), is_used in sorted(self._uses.items())
-            if not is_used and (place != "pytest.ini" or self._is_all())
+            if not is_used and self._is_whole(place)
         ]
 
-    def _is_all(self) -> bool:
-        source = self._config.args_source
-        chosen = source is pytest.Config.ArgsSource.ARGS
-        return not chosen and not self._deselected
+    def _is_whole(self, place: str) -> bool:
+        """Return whether all ran that an exception is for."""
+        config = self._config
+        if place != "pytest.ini":
+            return not any("[" in argument for argument in config.args)
+        chosen = config.args_source is pytest.Config.ArgsSource.ARGS
+        return not (chosen or config.getoption("ignore") or config.getoption("ignore_glob"))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -368,6 +390,7 @@ class Guard:
 
 
 FAILED = pytest.StashKey[bool]()
+RAN = pytest.StashKey[bool]()
 
 
 def _marked_checks(item: pytest.Item) -> Iterator[tuple[str, str]]:

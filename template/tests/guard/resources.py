@@ -1,23 +1,28 @@
 """Notices clients, threads and processes that outlive their test."""
 
+import os
 import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from .places import current_line, frames, path_in_project
+from .places import current_line, frames, is_importing, path_in_project
 from .watch import Watch
 
 # Seconds that a thread may need to end after it was told to.
 GRACE = 1.0
 
 # Pools start threads and processes late and keep them: pools count.
-POOLS = ("concurrent/futures/", "multiprocessing/", "asyncio/")
+POOLS = tuple(
+    os.path.join(*names, "")  # noqa: PTH118 - a part of a path
+    for names in [("concurrent", "futures"), ("multiprocessing",), ("asyncio",)]
+)
 
 
 @dataclass
@@ -38,15 +43,10 @@ class Made:
 
 
 class Resources:
-    """What the project's code has made and must bring to an end.
-
-    Attributes:
-        is_lasting: Whether what is made now outlives its test, as that
-            of a fixture of a wide scope does.
-    """
+    """What the project's code has made and must bring to an end."""
 
     def __init__(self, watch: Watch) -> None:
-        self.is_lasting = False
+        self._is_lasting = False
         self._watch = watch
         self._made: list[Made] = []
         self._lasting: list[Made] = []
@@ -88,6 +88,15 @@ class Resources:
         """Leave everything as it was before `start`."""
         while self._undo:
             self._undo.pop()()
+
+    @contextmanager
+    def lasting(self) -> Iterator[None]:
+        """Take what is made within for what outlives its test."""
+        before, self._is_lasting = self._is_lasting, True
+        try:
+            yield
+        finally:
+            self._is_lasting = before
 
     def check(self) -> None:
         """Take note of what the test has made and not ended."""
@@ -139,9 +148,10 @@ class Resources:
         is_open: Callable[[Any], bool],
     ) -> None:
         line = current_line()
-        if line:
+        # What a module holds lives as long as the program.
+        if line and not is_importing(sys._getframe()):
             made = Made(check, thing, line, is_open)
-            (self._lasting if self.is_lasting else self._made).append(
+            (self._lasting if self._is_lasting else self._made).append(
                 made,
             )
 
@@ -184,8 +194,11 @@ def _is_open_client(client: Any) -> bool:  # noqa: ANN401
 
 
 def _is_alive(thread: Any) -> bool:  # noqa: ANN401 - or a process
-    thread.join(GRACE if thread.is_alive() else 0)
-    return bool(thread.is_alive())
+    try:
+        thread.join(GRACE if thread.is_alive() else 0)
+        return bool(thread.is_alive())
+    except ValueError:  # of a process that was closed
+        return False
 
 
 def _is_open_pool(pool: Any) -> bool:  # noqa: ANN401

@@ -3,11 +3,13 @@
 import os
 import sys
 from asyncio import mixins
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .places import current_line, path_in_project
+from .places import PROJECT, current_line, path_in_project
 from .watch import Watch
 
 # pytest itself says in it which test is running.
@@ -33,9 +35,10 @@ class State:
         bound = self._bound
 
         def noted(thing: object) -> object:
+            loop = original(thing)
             if thing not in bound:
                 bound[thing] = current_line()
-            return original(thing)
+            return loop
 
         mixins._LoopBoundMixin._get_loop = noted  # type: ignore[attr-defined]
 
@@ -46,25 +49,34 @@ class State:
     def remember(self) -> None:
         """Keep how the environment is before a test."""
         self._environment = _environment()
-        self._folder = os.getcwd()  # noqa: PTH109 - compared as it is
+        self._folder = _folder()
+
+    @contextmanager
+    def accepting(self) -> Iterator[None]:
+        """Keep what is changed within: it outlives the test."""
+        before, folder = _environment(), _folder()
+        yield
+        now = _environment()
+        for name in _changed(before, now):
+            _set(self._environment, name, now.get(name))
+        if _folder() != folder:
+            self._folder = _folder()
 
     def check(self) -> None:
         """Take note of what the test changed, and undo it."""
-        now = _environment()
         before = self._environment
-        for name in sorted(now.keys() | before.keys()):
-            if now.get(name) != before.get(name):
-                self._watch.found(
-                    "environment",
-                    f"the test has left the variable {name} changed",
-                )
-                _restore(name, before.get(name))
-        if os.getcwd() != self._folder:  # noqa: PTH109
+        for name in _changed(before, _environment()):
+            self._watch.found(
+                "environment",
+                f"the test has left the variable {name} changed",
+            )
+            _set(os.environ, name, before.get(name))
+        if _folder() != self._folder:
             self._watch.found(
                 "environment",
                 "the test has left the current folder changed",
             )
-            os.chdir(self._folder)
+            os.chdir(self._folder or PROJECT)
         # Each is looked at once, as the look takes a while.
         ended = [thing for thing in self._bound if thing._loop.is_closed()]
         lines = {id(thing): self._bound.pop(thing) for thing in ended}
@@ -103,15 +115,31 @@ def _inside(thing: object) -> list[object]:
         getattr(thing, "__file__", None) or "",
     ):
         return []
-    return list(getattr(thing, "__dict__", {}).values())
+    try:
+        return list(getattr(thing, "__dict__", {}).values())
+    except Exception:  # noqa: BLE001 - a stand-in for what is not there yet
+        return []
 
 
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != NOT_OURS}
 
 
-def _restore(name: str, value: str | None) -> None:
+def _folder() -> str:
+    """Return the current folder, "" if it was removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - compared as it is
+    except OSError:
+        return ""
+
+
+def _changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    names = sorted(now.keys() | before.keys())
+    return [name for name in names if now.get(name) != before.get(name)]
+
+
+def _set(variables: MutableMapping[str, str], name: str, value: str | None) -> None:
     if value is None:
-        os.environ.pop(name, None)
+        variables.pop(name, None)
     else:
-        os.environ[name] = value
+        variables[name] = value

@@ -28,7 +28,7 @@ class Watch:
         findings: The check and a sentence, each once.
     """
 
-    checks: frozenset[str]
+    checks: frozenset[str] = frozenset()
     findings: list[tuple[str, str]] = field(default_factory=list)
 
     def found(self, check: str, what: str) -> None:
