@@ -109,7 +109,8 @@ def test_the_profile_shows_functions_and_awaits(
     assert runner.main(["--profile"]) == 0
     output = capsys.readouterr().out
     assert "cumulative" in output
-    assert "fan_out.py" in output.partition("Slowest awaits")[2]
+    awaits = output.partition("Slowest awaits")[2]
+    assert "fan_out.py" in awaits.partition("Slowest steps")[0]
 
 
 def test_profiling_cancels_as_usual() -> None:

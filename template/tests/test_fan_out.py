@@ -165,6 +165,19 @@ async def test_a_call_that_cancels_itself_is_a_failure() -> None:
     assert caught.group_contains(RuntimeError, match="for 2 was cancel")
 
 
+async def cancel_its_task(_: int) -> int:
+    task = asyncio.current_task()
+    return 0 if task and task.cancel() else 1
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+async def test_no_item_is_lost_in_silence(limit: int) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await fan_out.fan_out(cancel_its_task, range(4), limit=limit)
+
+    assert caught.group_contains(RuntimeError, match="the task it ran")
+
+
 async def test_a_call_that_cancels_itself_is_an_outcome() -> None:
     outcomes = await fan_out.fan_out_outcomes(cancel_itself, [1, 2, 3])
 

@@ -22,7 +22,7 @@ async def fan_out(
 
     Raises:
         ExceptionGroup: A call failed; it holds every failure. One that
-            cancelled itself is a RuntimeError in it.
+            cancelled itself, or its task, is a RuntimeError in it.
         ValueError: The limit is below 1.
     """
     if limit < 1:
@@ -36,9 +36,12 @@ async def fan_out(
             # The call may have swallowed the cancellation of this task.
             _raise_if_cancelled()
 
-    async with asyncio.TaskGroup() as workers:
-        for _ in range(limit):
-            workers.create_task(work())
+    async with asyncio.TaskGroup() as group:
+        workers = [group.create_task(work()) for _ in range(limit)]
+    if any(worker.cancelled() for worker in workers):
+        # Neither the caller nor the group did that.
+        error = RuntimeError("a call cancelled the task it ran in")
+        raise ExceptionGroup("items are lost", [error])
     return [results[position] for position in range(len(results))]
 
 
@@ -54,7 +57,8 @@ async def fan_out_outcomes(
     item's result. Cancelling the caller cancels all calls.
 
     Raises:
-        ExceptionGroup: The items themselves could not be read.
+        ExceptionGroup: The items themselves could not be read, or a
+            call cancelled the task that it ran in.
         ValueError: The limit is below 1.
     """
 

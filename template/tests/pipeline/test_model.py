@@ -217,6 +217,23 @@ def test_an_empty_name_is_refused(
         pipeline.ModelConfig(**fields)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": None},
+        {"version": 1},
+        {"hyperparameters": {"epochs": 3}},
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused(
+    values: dict[str, Any],
+) -> None:
+    whole: dict[str, Any] = {"name": "prices", "version": "1"}
+
+    with pytest.raises(TypeError, match=next(iter(values))):
+        pipeline.ModelConfig(**(whole | values))
+
+
 def test_a_framework_that_is_not_there_is_refused() -> None:
     config = pipeline.ModelConfig("prices", "1", "torch")
 

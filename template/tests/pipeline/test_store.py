@@ -193,3 +193,20 @@ async def test_a_pipe_that_nobody_writes_to_is_refused(
 
     with pytest.raises(ValueError, match="no regular file"):
         await stored(pipeline.DataStore(tmp_path / "pipe"))
+
+
+def cut_off(path: Path) -> None:
+    """Leave what a killed program leaves that was writing."""
+    with path.open("a") as file:
+        file.write('{"features": [2')
+
+
+async def test_a_line_that_was_cut_off_harms_no_other(
+    store: pipeline.DataStore,
+) -> None:
+    await store.save(samples(1))
+    cut_off(store.path)
+
+    await pipeline.DataStore(store.path).save(samples(2, first=1))
+
+    assert await stored(store) == samples(3)

@@ -1,6 +1,7 @@
 """Tests of the pipeline: order, limits, failures, cancellation."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import (
     AsyncGenerator,
@@ -366,6 +367,74 @@ async def test_outcomes_that_match_no_records_fail_the_run() -> None:
         )
 
     assert caught.group_contains(ValueError, match="shorter")
+
+
+@pytest.mark.parametrize("records", [4, 40])
+async def test_preprocessing_that_is_cancelled_fails_the_run(
+    records: int,
+) -> None:
+    async def preprocess(_: Sequence[bytes]) -> Outcomes:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await pipeline.data_pipeline(
+            Source().records(records),
+            Store(),
+            batch_size=2,
+            preprocess=preprocess,
+        )
+
+    assert caught.group_contains(RuntimeError, match="was cancelled")
+
+
+@pytest.mark.looptime
+async def test_a_source_that_resists_cancellation_is_left() -> None:
+    class Resisting:
+        def __aiter__(self) -> Self:
+            return self
+
+        async def __anext__(self) -> bytes:
+            # ast-grep-ignore: suppressed-cancellation
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+            return record(1)
+
+    async def fail(_: Sequence[bytes]) -> Outcomes:
+        raise LookupError("no service")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await pipeline.data_pipeline(
+            Resisting(),
+            Store(),
+            batch_size=1,
+            preprocess=fail,
+        )
+
+    assert caught.group_contains(LookupError, match="no service")
+
+
+async def test_the_generator_of_an_iterable_is_closed() -> None:
+    class Records:
+        def __init__(self) -> None:
+            self.closed = 0
+            self.opened: list[AsyncGenerator[bytes, None]] = []
+
+        def __aiter__(self) -> AsyncGenerator[bytes, None]:
+            self.opened.append(self.records())
+            return self.opened[0]
+
+        async def records(self) -> AsyncGenerator[bytes, None]:
+            try:
+                yield b"bad"
+                yield b"bad"
+            finally:
+                self.closed += 1
+
+    source = Records()
+    with pytest.raises(ExceptionGroup):
+        await pipeline.data_pipeline(source, Store(), batch_size=1)
+
+    assert source.closed
 
 
 @pytest.mark.looptime

@@ -1,7 +1,10 @@
 """Tests of producers and consumers: nothing lost, nothing hangs."""
 
 import asyncio
+import contextlib
+import pickle
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Self
 
 import pytest
 
@@ -190,6 +193,50 @@ async def test_cancelling_the_run_stops_producers_and_consumers(
 
     assert (gauge.most, gauge.active) == (3, 0)
     assert processor.results == [1]
+
+
+async def test_an_item_that_resists_cancellation_is_the_last() -> None:
+    started = []
+
+    async def resist(number: int) -> None:
+        started.append(number)
+        # ast-grep-ignore: suppressed-cancellation
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+    processor = queues.QueueProcessor(resist, consumers=1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await processor.process_all(range(9))
+
+    assert started == [0]
+
+
+async def test_a_source_that_resists_cancellation_is_left() -> None:
+    class Resisting:
+        def __aiter__(self) -> Self:
+            return self
+
+        async def __anext__(self) -> int:
+            # ast-grep-ignore: suppressed-cancellation
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+            return 1
+
+    processor = queues.QueueProcessor(double)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await processor.process_all(Resisting())
+
+    assert asyncio.get_running_loop().time() < 3600
+
+
+def test_the_error_passes_between_processes() -> None:
+    error = queues.WorkCancelledError()
+
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - own
+
+    assert str(again) == str(error)
 
 
 async def test_a_processor_can_be_used_again() -> None:

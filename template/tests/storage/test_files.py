@@ -653,4 +653,4 @@ async def test_large_files_stream(
 
     _, most = tracemalloc.get_traced_memory()
     assert lengths == {499}
-    assert most < 8_000 * 500 / 10
+    assert most < 8_000 * 500 / 5

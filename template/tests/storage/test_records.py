@@ -147,7 +147,7 @@ async def test_a_query_yields_every_record_of_a_kind_in_order(
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
-        ({}, [0, 1, 2]),
+        ({}, [0, 1, 2, 3]),
         ({"number": 1}, [1]),
         ({"number": 1.0}, [1]),
         ({"number": "1"}, []),
@@ -155,6 +155,9 @@ async def test_a_query_yields_every_record_of_a_kind_in_order(
         ({"text": "b", "number": 2}, [2]),
         ({"text": None}, [0]),
         ({"missing": None}, []),
+        ({"open": True}, [0]),
+        ({"open": 1}, [1]),
+        ({"text": "[1]"}, []),
     ],
 )
 async def test_a_query_finds_what_has_all_fields(
@@ -162,9 +165,11 @@ async def test_a_query_finds_what_has_all_fields(
     where: Mapping[str, str | float | None],
     expected: list[int],
 ) -> None:
-    await store.add("number", {"number": 0, "text": None})
-    await store.add("number", {"number": 1, "text": "b"})
+    first = {"number": 0, "text": None, "open": True}
+    await store.add("number", first)
+    await store.add("number", {"number": 1, "text": "b", "open": 1})
     await store.add("number", {"number": 2, "text": "b"})
+    await store.add("number", {"number": 3, "text": [1]})
 
     assert await numbers(store, where) == expected
 

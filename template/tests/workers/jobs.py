@@ -1,6 +1,7 @@
 """Tasks of the tests: they fail, wait, and do things once."""
 
 import asyncio
+import math
 import os
 import sqlite3
 from collections.abc import Callable, Coroutine
@@ -48,7 +49,11 @@ async def fail() -> str:
 
 async def answer(kind: str) -> Any:  # noqa: ANN401 - of any kind
     """Return a tuple or something that JSON cannot hold."""
-    return {"tuple": (1, 2), "set": {1}}[kind]
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    answers = {"tuple": (1, 2), "set": {1}, "nan": math.nan}
+    return answers.get(kind, deep)
 
 
 async def ask(port: int) -> str:

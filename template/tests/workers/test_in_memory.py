@@ -115,6 +115,19 @@ async def test_a_result_can_be_waited_for_twice(
     assert await client.wait(task_id) == first
 
 
+async def test_waiting_ends_when_the_client_is_closed(
+    client: workers.TaskClient,
+) -> None:
+    task_id = await client.submit("sleep", {"seconds": 3600})
+    wait = asyncio.create_task(client.wait(task_id))
+    await asyncio.sleep(1)
+
+    await client.close()
+
+    with pytest.raises(RuntimeError, match="not connected"):
+        await wait
+
+
 async def test_results_are_what_json_makes_of_them(
     client: workers.TaskClient,
 ) -> None:
@@ -123,10 +136,12 @@ async def test_results_are_what_json_makes_of_them(
     assert result.result == [1, 2]
 
 
+@pytest.mark.parametrize("kind", ["set", "nan", "deep"])
 async def test_a_result_that_json_cannot_hold_is_an_error(
     client: workers.TaskClient,
+    kind: str,
 ) -> None:
-    result = await client.run("answer", {"kind": "set"})
+    result = await client.run("answer", {"kind": kind})
 
     assert "the result of answer is not JSON" in str(result.error)
     assert result.result is None
@@ -145,6 +160,7 @@ async def test_an_unknown_task_is_refused(
         ({}, "missing a required argument: 'first'"),
         ({"first": 1, "third": 3}, "unexpected keyword argument"),
         ({"first": {1}}, "not JSON serializable"),
+        ({"first": math.nan}, "not JSON compliant"),
     ],
 )
 async def test_a_payload_that_does_not_fit_is_refused(
@@ -443,7 +459,8 @@ async def test_a_payment_with_the_same_key_is_booked_once(
 
 
 async def test_the_shipped_task_summarises_numbers() -> None:
-    async with workers.TaskClient(workers.make_broker()) as client:
+    shipped = workers.TaskClient(workers.make_broker(redis_url=""))
+    async with shipped as client:
         result = await client.run("summarise", {"numbers": [1, 2, 3]})
 
     assert result.result == {"count": 3, "mean": 2, "deviation": 1}

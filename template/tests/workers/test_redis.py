@@ -437,3 +437,15 @@ async def test_a_redis_that_asks_for_a_password_says_so(
 
     with pytest.raises(ConnectionError, match="authenticated"):
         await redis_server.client().connect()
+
+
+async def test_a_worker_keeps_its_own_time_limit(
+    redis_server: conftest.RedisServer,
+    client: workers.TaskClient,
+) -> None:
+    settings = replace(jobs.SETTINGS, task_timeout=0.05, max_retries=0)
+
+    async with redis_server.worker(settings=settings):
+        result = await client.run("sleep", {"seconds": 3600})
+
+    assert "TimeoutError" in repr(result.error)

@@ -36,13 +36,16 @@ def test_numbers_out_of_range_are_refused(
         workers.TaskSettings(**numbers)  # type: ignore[arg-type]
 
 
-def test_a_task_may_not_be_claimed_while_it_may_still_run() -> None:
+@pytest.mark.parametrize("seconds", [91, math.inf])
+def test_a_task_is_claimed_after_its_last_moment_and_before_for_ever(
+    seconds: float,
+) -> None:
     with pytest.raises(ValueError, match="claim_after must be above"):
         workers.TaskSettings(
             task_timeout=60,
             longest_wait=30,
             jitter=1,
-            claim_after=91,
+            claim_after=seconds,
         )
 
 

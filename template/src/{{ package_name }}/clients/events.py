@@ -52,6 +52,7 @@ async def fetch_event(
         EventNotFoundError: There is no such event.
         aiohttp.ClientResponseError: The API answered another error.
         aiohttp.ClientConnectionError: There is no connection to it.
+        aiohttp.ClientPayloadError: The answer has broken off.
         TimeoutError: The last try took too long.
         ValueError: The answer does not describe this event, or the
             session has no base_url.

@@ -4,6 +4,8 @@ import asyncio
 import datetime
 import email.utils
 import json
+import logging
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -13,6 +15,9 @@ import aiohttp
 import stamina
 
 from .checks import check_seconds
+
+# stamina's log, too, is quiet unless the application configures it.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 Result = TypeVar("Result")
 
@@ -39,7 +44,8 @@ class RetryPolicy:
         total_timeout: Seconds for all tries and the waits between.
         first_wait: Seconds before the first retry; doubled every time.
         longest_wait: Seconds that only a Retry-After may exceed.
-        jitter: Up to so many random seconds are added to every wait.
+        jitter: Up to so many random seconds are added to every wait,
+            within the longest.
 
     Raises:
         ValueError: A number is negative, or the total time 0.
@@ -114,8 +120,12 @@ class RetryPolicy:
 
         def next_wait(error: Exception) -> bool | datetime.timedelta:
             wait = _retry_after(error)
-            if wait is None:
+            if wait is None or wait <= datetime.timedelta():
                 return _is_transient(error)
+            # So that those who were told the same do not all come at
+            # once. Not for cryptography.
+            jitter = random.uniform(0, self.jitter)  # noqa: S311
+            wait += datetime.timedelta(seconds=jitter)
             seconds_left = end - loop.time()
             return wait.total_seconds() < seconds_left and wait
 
@@ -195,6 +205,7 @@ async def fetch_json(
     Raises:
         aiohttp.ClientResponseError: The server answered 4xx or 5xx.
         aiohttp.ClientConnectionError: There is no connection to it.
+        aiohttp.ClientPayloadError: The answer has broken off.
         TimeoutError: The last try took longer than the session allows.
         ValueError: The answer is not JSON.
     """
@@ -248,6 +259,7 @@ async def fetch_with_retry(
     Raises:
         aiohttp.ClientResponseError: The server answered 4xx or 5xx.
         aiohttp.ClientConnectionError: There is no connection to it.
+        aiohttp.ClientPayloadError: The answer has broken off.
         TimeoutError: The last try took too long.
         ValueError: The answer is not JSON, or a number out of range.
     """

@@ -91,6 +91,7 @@ class UserAPIClient:
             UserNotFoundError: There is no such user.
             aiohttp.ClientResponseError: The API answered another error.
             aiohttp.ClientConnectionError: There is no connection to it.
+            aiohttp.ClientPayloadError: The answer has broken off.
             TimeoutError: The last try took too long.
             ValueError: The answer does not describe this user.
             TypeError: The id is no whole number.

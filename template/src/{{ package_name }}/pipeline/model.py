@@ -55,6 +55,8 @@ class ModelConfig:
     Raises:
         ValueError: The name, version or framework is blank, or has
             blanks around it.
+        TypeError: One of them is no text, or the hyperparameters are
+            something else.
     """
 
     name: str
@@ -67,12 +69,19 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for key in ("name", "version", "framework"):
             value = getattr(self, key)
+            if not isinstance(value, str):
+                raise TypeError(f"{key} must be text, not {value!r}")
             if not value.strip():
                 raise ValueError(f"{key} must not be blank")
             if value != value.strip():
                 raise ValueError(
                     f"{key} must have no blanks around it: {value!r}",
                 )
+        given: object = self.hyperparameters
+        if not isinstance(given, Hyperparameters):
+            raise TypeError(
+                f"hyperparameters must be Hyperparameters: {given!r}",
+            )
 
 
 class MLModel:

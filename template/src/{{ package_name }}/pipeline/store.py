@@ -1,6 +1,7 @@
 """Stores samples in a file, a batch at a time."""
 
 import asyncio
+import mmap
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -35,6 +36,7 @@ class DataStore:
     async def save(self, samples: Sequence[Sample]) -> None:
         """Append samples: all of them, or none if it fails.
 
+        A line that a killed program has left unfinished is dropped.
         Cancelled while it writes, it ends writing first.
 
         Raises:
@@ -58,11 +60,26 @@ class DataStore:
                 yield parse_sample(line)
 
 
+def _size_of_lines(path: Path) -> int:
+    """Return the bytes up to the end of the last whole line.
+
+    A program that was killed while it wrote leaves a part of one.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return 0
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        return data.rfind(b"\n") + 1
+
+
 def _append(path: Path, samples: Sequence[Sample]) -> None:
     lines = "".join(f"{sample.to_json()}\n" for sample in samples)
-    size = path.stat().st_size if path.exists() else 0
+    size = _size_of_lines(path)
     try:
         with path.open("ab") as file:
+            file.truncate(size)
             file.write(lines.encode())
     except OSError:
         # A disk that is full has taken a part of the batch.

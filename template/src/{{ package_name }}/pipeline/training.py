@@ -12,6 +12,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from .lines import read_lines
 from .samples import Sample, parse_sample
@@ -20,6 +21,7 @@ from .store import Store
 Batch = Sequence[bytes]
 Outcomes = Sequence[Sample | Exception]
 Preprocessed = tuple[Batch, Outcomes]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ async def data_pipeline(
     in_flight = asyncio.Queue[asyncio.Task[Preprocessed] | None]()
 
     async def work(batch: Batch) -> Preprocessed:
-        return batch, await preprocess(batch)
+        return batch, await _uncancelled(preprocess(batch))
 
     async def save_in_order() -> PipelineResult:
         saved = skipped = 0
@@ -160,22 +162,54 @@ async def data_pipeline(
             batch, outcomes = await task
             position = saved + skipped
             samples = _sort_out(batch, outcomes, position, report_bad)
-            saved += await save_to_storage(samples, store)
+            saved += await _uncancelled(
+                save_to_storage(samples, store),
+            )
             skipped += len(batch) - len(samples)
             if show_progress is not None:
                 show_progress(saved + skipped)
             free.release()
         return PipelineResult(saved, skipped)
 
-    async with _closing(source), asyncio.TaskGroup() as group:
+    records = aiter(source)
+    async with _closing(records), asyncio.TaskGroup() as group:
+        before = _times_cancelled()
         saving = group.create_task(save_in_order())
-        records = aiter(source)
         await free.acquire()
         while batch := await _next_batch(records, batch_size):
+            # The source may have swallowed the group's cancellation.
+            _raise_if_cancelled(before)
             in_flight.put_nowait(group.create_task(work(batch)))
             await free.acquire()
         in_flight.put_nowait(None)
     return saving.result()
+
+
+def _times_cancelled() -> int:
+    """Return how often the running task has been asked to end."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
+
+
+def _raise_if_cancelled(before: int) -> None:
+    if _times_cancelled() > before:
+        raise asyncio.CancelledError
+
+
+async def _uncancelled(work: Awaitable[Result]) -> Result:
+    """Return what the work returns; let it fail if it cancels itself.
+
+    A task group takes a task that ends as cancelled for one that nobody
+    misses, and would wait for its batch for ever.
+    """
+    try:
+        return await work
+    except asyncio.CancelledError as error:
+        if _times_cancelled():
+            raise
+        raise RuntimeError(  # noqa: ASYNC104 - not the caller's
+            "the preprocessing or saving of a batch was cancelled",
+        ) from error
 
 
 @asynccontextmanager

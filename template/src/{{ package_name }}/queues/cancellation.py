@@ -14,14 +14,30 @@ class WorkCancelledError(RuntimeError):
     and no caller takes it for a cancellation of their own.
     """
 
-    def __init__(self) -> None:
-        super().__init__("the work was cancelled, its caller was not")
+    def __init__(
+        self,
+        message: str = "the work was cancelled, its caller was not",
+    ) -> None:
+        super().__init__(message)
 
 
 def cancel_requests() -> int:
     """Return how often the running task has been asked to stop."""
     task = asyncio.current_task()
     return task.cancelling() if task else 0
+
+
+def raise_if_cancelled(before: int) -> None:
+    """Return if the task was not asked to stop more often by now.
+
+    What it awaits may have swallowed the cancellation: user code, or
+    `asyncio.wait_for` on Python 3.11.
+
+    Raises:
+        asyncio.CancelledError: It was asked to stop.
+    """
+    if cancel_requests() > before:
+        raise asyncio.CancelledError
 
 
 async def result_of(work: asyncio.Future[Result]) -> Result:
@@ -40,8 +56,7 @@ async def result_of(work: asyncio.Future[Result]) -> Result:
         if cancel_requests() == requests:
             raise WorkCancelledError from error  # noqa: ASYNC104 - not the caller's
         raise
-    if cancel_requests() > requests:
-        raise asyncio.CancelledError
+    raise_if_cancelled(requests)
     return result
 
 

@@ -11,7 +11,11 @@ from enum import Enum
 from functools import partial
 from typing import Generic, TypeVar
 
-from .cancellation import isolated
+from .cancellation import (
+    cancel_requests,
+    isolated,
+    raise_if_cancelled,
+)
 from .checks import at_least_one
 
 Item = TypeVar("Item")
@@ -100,8 +104,10 @@ class QueueProcessor(Generic[Item, Result]):
         An iterable that is not async must not block: it is read in the
         event loop. Whoever opened the source closes it.
         """
+        requests = cancel_requests()
         if isinstance(source, AsyncIterable):
             async for item in source:
+                raise_if_cancelled(requests)
                 await queue.put(item)
         else:
             for item in source:
@@ -113,7 +119,9 @@ class QueueProcessor(Generic[Item, Result]):
         results: list[Result],
     ) -> None:
         """Process items until the end mark, and add to results."""
+        requests = cancel_requests()
         while (item := await queue.get()) is not End.END:
             results.append(await self._process(item))
+            raise_if_cancelled(requests)
         # For the next consumer: one mark ends any number of them.
         queue.put_nowait(End.END)

@@ -106,7 +106,7 @@ class Database:
         """Give what executes statements as one: all of them or none.
 
         The statements are undone if the context ends by an error or a
-        cancellation.
+        cancellation; one that comes while they are committed is late.
 
         Raises:
             TimeoutError: Another connection has it locked for too long.
@@ -193,7 +193,7 @@ class Database:
                 sql,
                 parameters,
             )
-        except ValueError as error:
+        except (ValueError, sqlite3.ProgrammingError) as error:
             if self._connection is connection:
                 raise
             raise RuntimeError("the store was closed") from error

@@ -56,6 +56,8 @@ QUERY = """
             SELECT 1 FROM json_each(records.data) AS field
             WHERE field.key = wanted.key
             AND field.value IS wanted.value
+            AND replace(field.type, 'real', 'integer')
+            IS replace(wanted.type, 'real', 'integer')
         )
     )
     ORDER BY id LIMIT ?
@@ -279,8 +281,9 @@ class RecordStore(Records):
         """Give the records, and keep what is done to them whole or not.
 
         Everything is undone if the context ends by an error, or by a
-        cancellation. Others wait for its end, so keep it short. Inside
-        of it, use what it gives, not the store.
+        cancellation; one that comes while it is committed is late.
+        Others wait for its end, so keep it short. Inside of it, use
+        what it gives, not the store.
 
         Raises:
             TimeoutError: Another connection has it locked for too long.

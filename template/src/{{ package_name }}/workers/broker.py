@@ -14,7 +14,12 @@ from taskiq.serializers import JSONSerializer
 from taskiq_redis import RedisAsyncResultBackend
 
 from .memory import MemoryBroker
-from .middlewares import Correlation, JSONResults, Retries
+from .middlewares import (
+    Correlation,
+    JSONResults,
+    Retries,
+    TimeLimit,
+)
 from .settings import TaskSettings
 from .streams import StreamBroker
 from .tasks import TASKS, TaskFunction
@@ -60,6 +65,7 @@ def make_broker(
         broker = _redis(redis_url, settings)
     broker.add_middlewares(
         Retries(settings),
+        TimeLimit(settings),
         Correlation(),
         JSONResults(),
     )
@@ -68,11 +74,7 @@ def make_broker(
             raise ValueError("the name of a task must not be blank")
         if not inspect.iscoroutinefunction(function):
             raise TypeError(f"task {name} must be an async function")
-        broker.register_task(
-            _untouched(function),
-            name,
-            timeout=settings.task_timeout,
-        )
+        broker.register_task(_untouched(function), name)
     return broker
 
 

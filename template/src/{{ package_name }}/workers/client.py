@@ -156,7 +156,8 @@ class TaskClient:
                 there is one of this id: wait again.
             ConnectionError: Redis does not answer.
             ValueError: The timeout is not above 0.
-            RuntimeError: The client is not connected.
+            RuntimeError: The client is not connected, or was closed
+                meanwhile.
         """
         if not timeout > 0:
             raise ValueError(
@@ -170,6 +171,7 @@ class TaskClient:
             async with asyncio.timeout(timeout):
                 while not await task.is_ready():
                     raise_if_cancelled(before)
+                    self._check_connected()
                     await asyncio.sleep(self._poll_interval)
                 result = await task.get_result()
         except TimeoutError:
@@ -216,8 +218,8 @@ def _check_payload(
     function = task.original_func
     try:
         inspect.signature(function).bind(**payload)
-        json.dumps(payload)
-    except (TypeError, ValueError) as error:
+        json.dumps(payload, allow_nan=False)
+    except (RecursionError, TypeError, ValueError) as error:
         raise TypeError(
             f"the payload does not suit task {task.task_name}: {error}",
         ) from error

@@ -72,6 +72,23 @@ class Retries(SmartRetryMiddleware):
         await super().on_error(message, result, exception)
 
 
+class TimeLimit(TaskiqMiddleware):
+    """Gives each try the time that the worker's own settings allow.
+
+    Not those of the client, by which a task could run for longer than
+    the worker keeps it from others.
+    """
+
+    def __init__(self, settings: TaskSettings) -> None:
+        super().__init__()
+        self._seconds = settings.task_timeout
+
+    def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
+        """Return the message with the time limit in seconds."""
+        message.labels["timeout"] = self._seconds
+        return message
+
+
 class Correlation(TaskiqMiddleware):
     """Carries the id of the request to the worker and into its log."""
 
@@ -97,9 +114,9 @@ class JSONResults(TaskiqMiddleware):
     ) -> None:
         """Turn a result into what JSON holds, or into a TypeError."""
         try:
-            text = json.dumps(result.return_value)
+            text = json.dumps(result.return_value, allow_nan=False)
             result.return_value = json.loads(text)
-        except (TypeError, ValueError) as error:
+        except (RecursionError, TypeError, ValueError) as error:
             result.is_err = True
             result.return_value = None
             place = f"the result of {message.task_name}"

@@ -1,5 +1,6 @@
 """How tasks are run: limits, retries, and what happens to orphans."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -54,9 +55,9 @@ class TaskSettings:
                 "task_timeout must be above 0 seconds",
             )
         held = self.task_timeout + self.longest_wait + self.jitter
-        if not self.claim_after > held:
+        if not held < self.claim_after < math.inf:
             raise ValueError(
-                f"claim_after must be above {held} seconds",
+                f"claim_after must be above {held} seconds, and finite",
             )
 
     def _check_at_least(self, least: int, *names: str) -> None:
