@@ -281,6 +281,40 @@ def test_code_that_conftest_imports_is_watched(project: Pipeline) -> None:
     assert "blocking-call: time.sleep stopped the loop at src/my_async_project/pause.py:5" in output
 
 
+# What waits for nothing, or once. `blocking-call` is for code in src.
+HARMLESS = {
+    "the end of a pool whose work is done": """
+    with ThreadPoolExecutor(1) as pool:
+        await asyncio.get_running_loop().run_in_executor(pool, int)
+""",
+    "a thread that has ended": """
+    thread = threading.Thread(target=int)
+    thread.start()
+    await asyncio.to_thread(thread.join)
+    thread.join()
+""",
+    "a wait of no time": """
+    threading.Event().wait(0)
+""",
+    "a time zone": """
+    zoneinfo.ZoneInfo("Europe/Berlin")
+""",
+}
+
+
+@pytest.mark.parametrize("harmless", HARMLESS)
+def test_what_does_not_block_is_no_finding(harmless: str, project: Pipeline) -> None:
+    imports = "import asyncio\nimport threading\nimport zoneinfo\n"
+    imports += "from concurrent.futures import ThreadPoolExecutor\n"
+    project.write(
+        "src/my_async_project/harmless.py",
+        f"{imports}\n\nasync def run() -> None:{HARMLESS[harmless]}",
+    )
+    body = "from my_async_project import harmless\n\n\nasync def test_it() -> None:\n"
+
+    assert "2 passed in" in pytest_of(project, f"{body}    assert await harmless.run() is None\n")
+
+
 def test_fixtures_of_a_projects_plugins_end_before_the_guard_looks(project: Pipeline) -> None:
     project.write("tests/conftest.py", 'pytest_plugins = ["tests.fixtures"]\n')
     project.write(

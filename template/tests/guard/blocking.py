@@ -78,8 +78,8 @@ EXCUSED = (
     f"{os.sep}zoneinfo{os.sep}",
 )
 
-# What a pool itself waits for is its own affair, but not these.
-WAITS = {"__exit__", "as_completed", "exception", "result", "shutdown", "wait"}
+# What a pool itself waits for is its own affair, as at its end, but not these.
+WAITS = {"as_completed", "exception", "result", "wait"}
 
 # Sets of the functions of `os` that can do something: what stands for one can do it, too.
 CAN = [os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks]
