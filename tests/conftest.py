@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import ROOT, available_python, commit_all, render, run
+from tests.helpers import PYTHONS, ROOT, available_python, commit_all, render, run
 from tests.pairs import Matrix
 
 Render = Callable[..., Path]
@@ -130,6 +130,21 @@ def matrix(make_pipeline: Callable[..., Pipeline]) -> Matrix:
 def pipeline(make_pipeline: Callable[..., Pipeline]) -> Iterator[Pipeline]:
     """Return the pipeline of a skeleton, restored after each test."""
     pipeline = make_pipeline("commands", "3.11", examples=[])
+    yield pipeline
+    pipeline.restore()
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(python, marks=pytest.mark.xdist_group(f"python-{python}"))
+        for python in PYTHONS
+    ]
+)
+def on_each_python(
+    request: pytest.FixtureRequest, make_pipeline: Callable[..., Pipeline]
+) -> Iterator[Pipeline]:
+    """Return a project of clients on each Python in turn, restored after each test."""
+    pipeline = make_pipeline(f"python-{request.param}", request.param, examples=["clients"])
     yield pipeline
     pipeline.restore()
 

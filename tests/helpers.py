@@ -1,6 +1,7 @@
 """What several test files need: rendering in-process, running commands, the hostile answers."""
 
 import os
+import re
 import shutil
 import subprocess
 import tomllib
@@ -13,7 +14,8 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ["clients", "queues", "pipeline", "storage", "workers"]
-PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+# What projects can be made for: the one list that the template has of it.
+PYTHONS = re.findall(r'"(3\.\d+)"', (ROOT / "versions.jinja").read_text("utf-8"))
 FREE_TEXTS = [
     "project_name",
     "package_name",

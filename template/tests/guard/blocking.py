@@ -5,7 +5,6 @@ would hide it: an audit hook (PEP 578) only takes note.
 """
 
 import asyncio
-import inspect
 import os
 import sqlite3
 import sys
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
-from .places import frames, path_in_project
+from .callers import calling_line
 from .watch import Watch
 
 # What Python itself reports, and blocks: library reference, "Audit
@@ -63,28 +62,8 @@ PATCHED: list[tuple[Any, str, str]] = [
     (time, "sleep", "time.sleep"),
 ]
 
-
-# These look up what helps to report or to load, once.
-EXCUSED = (
-    "<frozen importlib",
-    f"{os.sep}linecache.py",
-    f"{os.sep}logging{os.sep}",
-    f"{os.sep}pdb.py",
-    f"{os.sep}traceback.py",
-    f"{os.sep}bdb.py",
-    f"{os.sep}concurrent{os.sep}futures{os.sep}",
-    f"{os.sep}multiprocessing{os.sep}",
-    f"{os.sep}warnings.py",
-    f"{os.sep}zoneinfo{os.sep}",
-)
-
-# What a pool itself waits for is its own affair, as at its end, but not these.
-WAITS = {"as_completed", "exception", "result", "wait"}
-
 # Sets of the functions of `os` that can do something: what stands for one can do it, too.
 CAN = [os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks]
-
-ASYNC_CODE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class BlockingCalls:
@@ -120,30 +99,9 @@ class BlockingCalls:
             self._undo.pop()()
 
     def note(self, what: str) -> None:
-        """Take note of a call, if code of the project made it.
-
-        Not if an async function of a library did, on its way: what
-        libraries do is not for the project to mend.
-        """
-        for frame in frames(sys._getframe(2)):
-            code = frame.f_code
-            path = path_in_project(code.co_filename)
-            if path:
-                if path.startswith("src/"):
-                    self._note_line(what, f"{path}:{frame.f_lineno}")
-                return
-            if code.co_flags & ASYNC_CODE or _is_excused(
-                code.co_filename,
-                code.co_name,
-            ):
-                return
-            if code.co_name == "start" and frame.f_globals is vars(
-                threading,
-            ):
-                return
-
-    def _note_line(self, what: str, line: str) -> None:
-        if line not in self.lines:
+        """Take note of a call, if code in `src/` made it."""
+        line = calling_line(sys._getframe(2))
+        if line.startswith("src/") and line not in self.lines:
             self.lines.add(line)
             self._watch.found(
                 "blocking-call",
@@ -190,10 +148,6 @@ class BlockingCalls:
 
 def _is_running() -> bool:
     return asyncio._get_running_loop() is not None
-
-
-def _is_excused(file: str, function: str) -> bool:
-    return function not in WAITS and any(part in file for part in EXCUSED)
 
 
 def _can_block(

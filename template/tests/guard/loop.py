@@ -12,6 +12,7 @@ from types import AsyncGeneratorType, FrameType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+from .callers import is_tool_at_work
 from .places import (
     current_line,
     is_importing,
@@ -137,8 +138,9 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
             since: CPU time of the look before this one. Seconds.
             now: CPU time. Seconds.
         """
-        if is_importing(frame):
-            # It happens once, at the first use of a module.
+        if is_importing(frame) or is_tool_at_work(frame):
+            # That happens once, at the first use of a module, or is no
+            # work of the project's.
             self.step_seen = now
         elif not self.step_seen:
             self.step_seen = since

@@ -26,8 +26,12 @@ async def read_lines(path: Path) -> AsyncGenerator[bytes, None]:
             for line in lines:
                 yield line.removesuffix(b"\n")
     finally:
-        if not opening.cancelled() and not opening.exception():
-            await in_thread(opening.result().close)
+        await _close(opening)
+
+
+async def _close(opening: asyncio.Future[BufferedReader]) -> None:
+    if not opening.cancelled() and not opening.exception():
+        await in_thread(opening.result().close)
 
 
 def _open(path: Path) -> BufferedReader:

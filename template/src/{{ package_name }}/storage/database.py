@@ -140,8 +140,12 @@ class Database:
             finally:
                 self._transaction = None
                 _around.set(before)
-                if self._connection is connection:
-                    await finish(connection.rollback())
+                await self._undo(connection)
+
+    async def _undo(self, connection: aiosqlite.Connection) -> None:
+        """Roll back what is not committed, if it is still open."""
+        if self._connection is connection:
+            await finish(connection.rollback())
 
     @asynccontextmanager
     async def _take_turn(self) -> AsyncIterator[aiosqlite.Connection]:

@@ -128,8 +128,12 @@ class AsyncFileHandler:
         try:
             yield await finish(opening)
         finally:
-            if not opening.cancelled() and not opening.exception():
-                await finish(opening.result().close())
+            await _close(opening)
+
+
+async def _close(opening: asyncio.Future[AsyncTextIOWrapper]) -> None:
+    if not opening.cancelled() and not opening.exception():
+        await finish(opening.result().close())
 
 
 class _Writer:

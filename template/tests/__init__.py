@@ -1,0 +1,1 @@
+"""The tests: a package, so that none of that name that is installed hides it."""
