@@ -115,14 +115,23 @@ endif
 remove-environment:
 	@rm -rf .venv
 
-$(ENV): pyproject.toml $(wildcard uv.lock) $(UV_NEEDED)
+$(ENV): pyproject.toml $(wildcard uv.lock .python-version) $(UV_NEEDED)
 	@echo "Setting up the environment in .venv ..."
-	@"$(UV)" sync --quiet --compile-bytecode $(SYNC_FLAGS) || { \
+	@said=$$("$(UV)" sync --quiet --compile-bytecode $(SYNC_FLAGS) 2>&1); failed=$$?; \
+	  test -z "$$said" || printf '%s\n' "$$said" >&2; test $$failed -eq 0 || { \
 	  echo "The environment could not be set up; uv says why above. It needs Python as pyproject.toml asks,"; \
-	  echo "the package index, and an up-to-date uv.lock ('make setup' brings it up to date)."; exit 1; }
+	  echo "the package index, and an up-to-date uv.lock ('make setup' brings it up to date)."; \
+	  case "$$said" in *wheel*|*"ailed to build"*) $(older-python);; esac; exit 1; }
 	@! grep -qs pre-commit "$$(git rev-parse --git-path hooks 2>/dev/null)/pre-commit" || \
 	  $(BIN)/pre-commit install >/dev/null
 	@printf '%s\n' "$$MADE_FOR" > $(ENV)
+
+# A new Python comes before the wheels of all packages do.
+older-python = "$$("$(UV)" python find)" -c 'import re, sys; new = sys.version_info.minor; \
+  lowest = re.search(r"(?m)^requires-python = .*?3[.](\d+)", open("pyproject.toml").read()); \
+  lowest and new > int(lowest[1]) and print( \
+  f"A package that has no wheel for Python 3.{new} yet may have one for 3.{new - 1}: take that Python by\n" \
+  f"UV_PYTHON=3.{new - 1} in the environment, or by a file .python-version that says 3.{new - 1}.")'
 
 .uv/$(UV_VERSION)/uv:
 	@echo "uv is not on the PATH: installing uv $(UV_VERSION) into .uv ..."

@@ -1,16 +1,27 @@
 """Fixtures: the template as a commit, and projects that are rendered from it."""
 
+import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers import PYTHONS, ROOT, available_python, commit_all, render, run
+from tests.helpers import (
+    PYTHONS,
+    ROOT,
+    available_python,
+    commit_all,
+    numbers,
+    pythons_of,
+    render,
+    run,
+)
 from tests.pairs import Matrix
 
 Render = Callable[..., Path]
@@ -24,6 +35,51 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for mark in item.iter_markers("xdist_group"):
             item._id = type(item._id).parse(f"{item.nodeid}@{mark.args[0]}")
+
+
+# What a test records that passed the gates of a project: the Python that it ran on, such as "3.11.7".
+RAN_ON = "a project passed its gates on"
+
+# Where a run of all tests writes that down: the value of this variable.
+RECORD = "PYTHONS_RUN"
+
+
+class RecordOfPythons:
+    """Writes down on which Pythons projects passed their gates, and fails if one that is offered is missing."""
+
+    def __init__(self, file: Path) -> None:
+        """Take the file to write."""
+        self._file = file
+        self._passed: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of a project that passed its gates."""
+        if report.when == "call" and report.passed:
+            self._passed.update(
+                str(value) for name, value in report.user_properties if name == RAN_ON
+            )
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the record."""
+        lines = [
+            f'"{version}" = {number}\n'
+            for version, number in sorted(self._passed.items(), key=lambda item: numbers(item[0]))
+        ]
+        first = "# On how many projects `make quality` passed, by Python: written by the last .ci/run.\n"
+        self._file.write_text(first + "".join(lines), encoding="utf-8")
+        if pythons_of(self._passed) != PYTHONS:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say which Pythons are offered and were not run."""
+        for version in sorted(set(PYTHONS) - set(pythons_of(self._passed))):
+            terminalreporter.write_line(f"FAILED: no project passed its gates on Python {version}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the record where one is asked for: in the process that hears of all tests."""
+    if RECORD in os.environ and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(RecordOfPythons(Path(os.environ[RECORD])))
 
 
 @pytest.fixture(scope="session")
@@ -121,9 +177,15 @@ def make_pipeline(
 
 
 @pytest.fixture(scope="session")
-def matrix(make_pipeline: Callable[..., Pipeline]) -> Matrix:
-    """Return what the gates say about the minimal pairs."""
-    return Matrix(make_pipeline)
+def make_matrix(make_pipeline: Callable[..., Pipeline]) -> Callable[[str], Matrix]:
+    """Return a function that gives what the gates say about the minimal pairs on a Python."""
+    return cache(partial(Matrix, make_pipeline))
+
+
+@pytest.fixture(scope="session")
+def matrix(make_matrix: Callable[[str], Matrix]) -> Matrix:
+    """Return what the gates say about the minimal pairs on the oldest Python."""
+    return make_matrix(PYTHONS[0])
 
 
 @pytest.fixture
@@ -134,19 +196,28 @@ def pipeline(make_pipeline: Callable[..., Pipeline]) -> Iterator[Pipeline]:
     pipeline.restore()
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(python, marks=pytest.mark.xdist_group(f"python-{python}"))
-        for python in PYTHONS
-    ]
-)
+EACH_PYTHON = [
+    pytest.param(python, marks=pytest.mark.xdist_group("matrix" if not number else f"on {python}"))
+    for number, python in enumerate(PYTHONS)
+]
+
+
+@pytest.fixture(params=EACH_PYTHON)
 def on_each_python(
-    request: pytest.FixtureRequest, make_pipeline: Callable[..., Pipeline]
+    request: pytest.FixtureRequest, make_matrix: Callable[[str], Matrix]
 ) -> Iterator[Pipeline]:
-    """Return a project of clients on each Python in turn, restored after each test."""
-    pipeline = make_pipeline(f"python-{request.param}", request.param, examples=["clients"])
+    """Return a project without examples on each Python in turn, restored after each test."""
+    pipeline = make_matrix(request.param).project
     yield pipeline
     pipeline.restore()
+
+
+@pytest.fixture(params=EACH_PYTHON[1:])
+def matrix_on_newer_pythons(
+    request: pytest.FixtureRequest, make_matrix: Callable[[str], Matrix]
+) -> Matrix:
+    """Return what the gates say about the minimal pairs on each Python but the oldest."""
+    return make_matrix(request.param)
 
 
 # Brings up the loopback interface of a new network namespace, as `ip link set lo up` does where there

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ["clients", "queues", "pipeline", "storage", "workers"]
 # What projects can be made for: the one list that the template has of it.
-PYTHONS = re.findall(r'"(3\.\d+)"', (ROOT / "versions.jinja").read_text("utf-8"))
+PYTHONS: list[str] = re.findall(r'"(3\.\d+)"', (ROOT / "versions.jinja").read_text("utf-8"))
 FREE_TEXTS = [
     "project_name",
     "package_name",
@@ -185,6 +185,16 @@ def available_python(version: str) -> bool:
         shutil.which(f"python{version}") is not None
         and run(f"python{version} --version", ROOT).returncode == 0
     )
+
+
+def pythons_of(versions: Iterable[str]) -> list[str]:
+    """Return the Pythons of full versions, such as 3.11 of 3.11.7, oldest first and each once."""
+    return sorted({version.rpartition(".")[0] for version in versions}, key=numbers)
+
+
+def numbers(version: str) -> list[int]:
+    """Return the parts of a version, to be compared."""
+    return [int(part) for part in version.split(".")]
 
 
 def stub(folder: Path, programs: Mapping[str, str]) -> Path:

@@ -140,21 +140,25 @@ def load_pairs() -> list[Pair]:
 
 
 PAIRS = load_pairs()
+PAIRS_OF_PYTEST = [pair for pair in PAIRS if "pytest" in {pair.gate, *pair.also}]
 
 
 class Matrix:
     """A project of the pairs' own, and what the gates say about the pairs."""
 
-    def __init__(self, make_pipeline: "Callable[..., Pipeline]") -> None:
+    def __init__(self, make_pipeline: "Callable[..., Pipeline]", python: str = "3.11") -> None:
         """Take the function that makes the project, which is made when it is needed."""
         self._make_pipeline = make_pipeline
+        self._python = python
         self._together = cache(self._all_hits)
+        self._tested = cache(self._all_hits_of_pytest)
         self._alone = cache(self._hits_alone)
 
     @cached_property
     def project(self) -> "Pipeline":
         """Return a project without examples and pairs that depends on the HTTP clients."""
-        project = self._make_pipeline("matrix", "3.11", examples=[], coverage_threshold="100")
+        name = f"matrix-{self._python}"
+        project = self._make_pipeline(name, self._python, examples=[], coverage_threshold="100")
         for command in ["uv add -q aiohttp httpx2", "make setup"]:
             assert project.run(command).returncode == 0
         commit_all(project.folder)
@@ -166,6 +170,12 @@ class Matrix:
         hits = [hit for hit in self._together(side) if hit.file in {*pair.files(side), pair.rule}]
         return hits if pair.run == "together" else hits + self._alone(side, pair)
 
+    def hits_of_pytest(self, pair: Pair, side: str) -> list[Hit]:
+        """Return what pytest says about a side of a pair of its own."""
+        if pair.run != "together":
+            return self._alone(side, pair)
+        return [hit for hit in self._tested(side) if hit.file in pair.files(side)]
+
     def _all_hits(self, side: str) -> list[Hit]:
         """Return what the gates say about a side of all pairs, each gate in one run."""
         for pair in PAIRS:
@@ -174,6 +184,16 @@ class Matrix:
         alone = [pair for pair in PAIRS if pair.run != "together"]
         ignored = [f"--ignore={file}" for pair in alone for file in pair.files(side)]
         hits += run_pytest(self.project, SEEDS, "--no-cov", *ignored)
+        self.project.restore()
+        return hits
+
+    def _all_hits_of_pytest(self, side: str) -> list[Hit]:
+        """Return what pytest says about a side of all its pairs, in one run."""
+        pairs = [pair for pair in PAIRS_OF_PYTEST if pair.run == "together"]
+        for pair in pairs:
+            write(self.project, pair.files(side))
+        tests = [file for pair in pairs for file in pair.files(side) if file.startswith("tests/")]
+        hits = run_pytest(self.project, SEEDS, "--no-cov", *tests)
         self.project.restore()
         return hits
 

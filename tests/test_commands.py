@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Pipeline, Render
-from tests.helpers import commit_all, path_without_uv, run, stub
+from tests.helpers import PYTHONS, available_python, commit_all, path_without_uv, run, stub
+from tests.wheels import make_wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
 
@@ -262,6 +263,59 @@ def test_an_environment_of_another_python_is_made_anew(pipeline: Pipeline) -> No
 
 def pipeline_typecheck_again(pipeline: Pipeline, python: str) -> str:
     return run("make typecheck", pipeline.folder, UV_PYTHON=python).stdout
+
+
+def project_that_needs_a_wheel(render_project: Render, tag: str) -> Path:
+    """Return a project with a dependency that has a wheel for something else than this machine."""
+    project = render_project(examples=[], python_version=PYTHONS[0])
+    make_wheel(project, "dependency", {"dependency.py": ""}, tag)
+    settings = project / "pyproject.toml"
+    text = settings.read_text("utf-8").replace(
+        "dependencies = [\n", 'dependencies = [\n    "dependency",\n', 1
+    )
+    settings.write_text(text.replace("[tool.uv]\n", '[tool.uv]\nfind-links = ["."]\n'), "utf-8")
+    return project
+
+
+def test_a_dependency_without_a_wheel_for_a_new_python_is_told_and_which_python_to_take(
+    render_project: Render,
+) -> None:
+    project = project_that_needs_a_wheel(render_project, "cp311-cp311-any")
+
+    done = run("make check", project, UV_PYTHON=newest_python())
+
+    assert done.returncode != 0
+    assert "wheel" in done.stdout.partition("The environment could not be set up")[0]
+    assert f"by\nUV_PYTHON={python_before(newest_python())} in the environment" in done.stdout
+
+
+def test_no_python_below_the_lowest_is_named(render_project: Render) -> None:
+    project = project_that_needs_a_wheel(render_project, "cp312-cp312-any")
+
+    done = run("make check", project, UV_PYTHON=PYTHONS[0])
+
+    assert done.returncode != 0
+    assert "could not be set up" in done.stdout
+    assert "may have one for" not in done.stdout
+
+
+def test_the_python_of_a_file_is_taken(pipeline: Pipeline) -> None:
+    pipeline.write(".python-version", "3.9\n")
+
+    done = run("make typecheck", pipeline.folder)
+
+    assert done.returncode != 0
+    assert "3.9" in done.stdout
+
+
+def newest_python() -> str:
+    """Return the newest Python that is here."""
+    return [version for version in PYTHONS if available_python(version)][-1]
+
+
+def python_before(version: str) -> str:
+    """Return the version before."""
+    return PYTHONS[PYTHONS.index(version) - 1]
 
 
 def test_profile_shows_functions_and_awaits(pipeline: Pipeline) -> None:

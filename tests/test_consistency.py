@@ -7,7 +7,17 @@ import pytest
 import yaml
 
 from tests.conftest import Render
-from tests.helpers import EXAMPLES, ROOT, files_of, read_toml, read_yaml, render, run
+from tests.helpers import (
+    EXAMPLES,
+    PYTHONS,
+    ROOT,
+    files_of,
+    pythons_of,
+    read_toml,
+    read_yaml,
+    render,
+    run,
+)
 
 TARGETS = [
     "help", "setup", "format", "lint", "typecheck", "test", "coverage", "quality", "check", "hooks",
@@ -142,6 +152,28 @@ def test_both_ci_services_run_make_check_and_nothing_else(template: Path, tmp_pa
 
     assert [step["run"] for step in github if "run" in step] == ["make check SEEDS=5"]
     assert gitlab["script"] == ["make check SEEDS=5"]
+
+
+def test_no_python_is_offered_that_the_last_run_of_ci_did_not_run() -> None:
+    assert pythons_of(read_toml(ROOT / "tests/pythons.toml")) == PYTHONS
+
+
+def test_every_python_that_is_offered_is_in_ci_and_metadata_and_readme(
+    template: Path, tmp_path: Path
+) -> None:
+    project = render(template, tmp_path / "project", ci=["github", "gitlab"])
+    settings = read_toml(project / "pyproject.toml")
+    github = read_yaml(project / ".github/workflows/ci.yml")["jobs"]["check"]["strategy"]
+    gitlab = read_yaml(project / ".gitlab-ci.yml")["check"]["parallel"]["matrix"]
+    classifiers = [line.rpartition(" ")[2] for line in settings["project"]["classifiers"]]
+
+    assert github["matrix"]["python"] == PYTHONS
+    assert gitlab == [{"UV_PYTHON": PYTHONS}]
+    assert [version for version in classifiers if version.startswith("3.")] == PYTHONS
+    assert settings["tool"]["black"]["target-version"] == [
+        f"py{version.replace('.', '')}" for version in PYTHONS
+    ]
+    assert f"{', '.join(PYTHONS[:-1])} and {PYTHONS[-1]}" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_python_sources_of_the_template_hold_no_jinja() -> None:

@@ -4,14 +4,16 @@ import re
 
 import pytest
 
-from tests.pairs import PAIRS, Matrix, Pair, write
+from tests.pairs import PAIRS, PAIRS_OF_PYTEST, Matrix, Pair, write
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("matrix")]
+pytestmark = pytest.mark.slow
+on_the_oldest = pytest.mark.xdist_group("matrix")
 
 # Gates whose messages do not name the rule.
 UNNAMED = {"black", "isort", "pytest"}
 
 
+@on_the_oldest
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
 def test_the_defect_is_stopped_by_its_gate(pair: Pair, matrix: Matrix) -> None:
     hits = matrix.hits(pair, "defect")
@@ -23,9 +25,23 @@ def test_the_defect_is_stopped_by_its_gate(pair: Pair, matrix: Matrix) -> None:
     assert any(pair.is_named_in(hit.text) for hit in own), own
 
 
+@on_the_oldest
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
 def test_the_twin_passes_every_gate(pair: Pair, matrix: Matrix) -> None:
     assert matrix.hits(pair, "twin") == []
+
+
+# The other gates only read, and say the same on every Python.
+@pytest.mark.parametrize("pair", PAIRS_OF_PYTEST, ids=str)
+def test_the_defect_is_stopped_on_every_python(pair: Pair, matrix_on_newer_pythons: Matrix) -> None:
+    hits = matrix_on_newer_pythons.hits_of_pytest(pair, "defect")
+
+    assert [hit for hit in hits if pair.gate != "pytest" or pair.message in hit.text], hits
+
+
+@pytest.mark.parametrize("pair", PAIRS_OF_PYTEST, ids=str)
+def test_the_twin_passes_on_every_python(pair: Pair, matrix_on_newer_pythons: Matrix) -> None:
+    assert matrix_on_newer_pythons.hits_of_pytest(pair, "twin") == []
 
 
 # Some pairs go through `make check` whole. The stage that must fail, by the name of the pair.
@@ -44,6 +60,7 @@ SAMPLE = {
 SAMPLED = [pair for pair in PAIRS if pair.name in SAMPLE]
 
 
+@on_the_oldest
 @pytest.mark.parametrize("pair", SAMPLED, ids=str)
 def test_make_check_stops_the_defect(pair: Pair, matrix: Matrix) -> None:
     project = matrix.project
@@ -59,6 +76,7 @@ def test_make_check_stops_the_defect(pair: Pair, matrix: Matrix) -> None:
     assert pair.is_named_in(done.stdout)
 
 
+@on_the_oldest
 def test_make_check_passes_the_twins(matrix: Matrix) -> None:
     project = matrix.project
     for pair in SAMPLED:

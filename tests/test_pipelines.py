@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Pipeline
+from tests.conftest import RAN_ON, Pipeline
 from tests.helpers import read_yaml
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -29,24 +29,43 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "license": "Proprietary",
         },
     ),
+    "all-3.14": ("3.14", {"python_version": "3.14", "coverage_threshold": 100}),
+    "all-3.15": ("3.15", {"python_version": "3.15", "coverage_threshold": 100}),
     "none-3.11": ("3.11", {"examples": [], "coverage_threshold": 100, "ci": []}),
+    "none-3.12": ("3.12", {"examples": [], "coverage_threshold": 100}),
     "none-3.13": ("3.13", {"examples": [], "description": "", "line_length": 72}),
-    "clients-3.13": ("3.13", {"examples": ["clients"], "coverage_threshold": 100}),
+    "none-3.14": ("3.14", {"examples": [], "coverage_threshold": 100}),
+    "none-3.15": ("3.15", {"examples": [], "coverage_threshold": 100, "python_version": "3.15"}),
+    "clients-3.14": ("3.14", {"examples": ["clients"], "coverage_threshold": 100}),
     "queues-3.12": ("3.12", {"examples": ["queues"], "coverage_threshold": 100}),
     "pipeline-3.11": ("3.11", {"examples": ["pipeline"], "coverage_threshold": 100}),
-    "storage-3.12": ("3.12", {"examples": ["storage"], "coverage_threshold": 100}),
+    "storage-3.15": ("3.15", {"examples": ["storage"], "coverage_threshold": 100}),
     "workers-3.13": ("3.13", {"examples": ["workers"], "coverage_threshold": 100}),
     "two-3.11": ("3.11", {"examples": ["queues", "workers"], "license": "GPL-3.0-or-later"}),
 }
 
 # Those that go through every command; the others show that their subset of examples is whole.
-THOROUGH = ["all-3.11", "none-3.13", "queues-3.12", "pipeline-3.11"]
+THOROUGH = ["all-3.11", "none-3.15", "queues-3.12", "pipeline-3.11"]
 
 # `make quality` of all examples on 3.11 tries everything. Elsewhere, what doubles the time of many tests is
 # left out: the shuffled schedule, and where the coverage of the same sources is known, coverage.
 ONE_SCHEDULE = {"PYTEST_ADDOPTS": "--seeds=0"}
 NEITHER = {"PYTEST_ADDOPTS": "--seeds=0 --no-cov"}
-QUALITY = {"all-3.12": NEITHER, "all-3.13": ONE_SCHEDULE}
+QUALITY = {
+    "all-3.12": NEITHER,
+    "all-3.13": ONE_SCHEDULE,
+    "all-3.14": ONE_SCHEDULE,
+    "all-3.15": ONE_SCHEDULE,
+}
+
+# Coverage measures by sys.monitoring where Python has it, from 3.14 on by default, or by a trace function.
+CORES = {
+    "none-3.12": "sysmon",
+    "none-3.13": "sysmon",
+    "none-3.14": "ctrace",
+    "all-3.14": "ctrace",
+    "all-3.15": "ctrace",
+}
 
 pytestmark = pytest.mark.slow
 
@@ -70,9 +89,13 @@ def project(
 
 @each(CASES)
 def test_quality_passes_and_changes_no_file(
-    project: Pipeline, request: pytest.FixtureRequest
+    project: Pipeline,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
 ) -> None:
     case = request.node.callspec.params["project"]
+    record_property(RAN_ON, project.run(".venv/bin/python --version").stdout.split()[-1])
+
     done = project.run("make quality", **QUALITY.get(case, {}))
 
     assert done.returncode == 0, done.stdout
@@ -101,9 +124,22 @@ def test_hooks_pass(project: Pipeline) -> None:
     assert "pytest" in done.stdout
 
 
+@each(CORES)
+def test_the_tests_pass_under_the_other_core_of_coverage(
+    project: Pipeline, request: pytest.FixtureRequest
+) -> None:
+    core = CORES[request.node.callspec.params["project"]]
+
+    done = project.run("make test", COVERAGE_CORE=core, **ONE_SCHEDULE)
+
+    assert done.returncode == 0, done.stdout
+    assert "Total coverage: 100.00%" in done.stdout
+
+
 @each(CASES)
 def test_the_demo_works(project: Pipeline) -> None:
-    done = project.run("make demo")
+    # Where a warning comes up that Python means to turn into an error later, it is one now.
+    done = project.run("make demo", PYTHONWARNINGS="error")
 
     shown = ["fan_out", "logs", *project_examples(project)]
     assert done.returncode == 0, done.stdout

@@ -1,13 +1,24 @@
 """Updates: a project finds its template again, takes its tooling and keeps its own files."""
 
 import re
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import copier
 import pytest
 
-from tests.helpers import ROOT, commit_all, files_of, read_toml, read_yaml, render, run
+from tests.helpers import (
+    PYTHONS,
+    ROOT,
+    available_python,
+    commit_all,
+    files_of,
+    read_toml,
+    read_yaml,
+    render,
+    run,
+)
 
 NEW_LINE = "# A newer version of the template.\n"
 
@@ -23,7 +34,9 @@ EACH_RELEASE = [
     )
     for version in RELEASES
 ]
-STARTERS = re.compile(r"src/|tests/(?!guard/)|docs/|README.md|CHANGELOG.md|LICENSE|compose.yaml")
+STARTERS = re.compile(
+    r"src/|tests/(?!guard/|__init__[.]py)|docs/|README.md|CHANGELOG.md|LICENSE|compose.yaml"
+)
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +95,7 @@ def add_what_users_add(project: Path) -> None:
     (project / "tests/test_fan_out.py").unlink()
     (project / "src/my_async_project/fan_out.py").write_text("# mine\n")
     (project / "tests/test_demo.py").write_text("# mine\n")
+    (project / "tests/__init__.py").write_text("# mine\n")
     append(project / "Makefile", "\nmine: ## my own target\n\t@echo mine\n")
     append(project / "pytest.ini", "    mine: a marker of my own\n")
     append(project / "pyproject.toml", "\n[tool.mine]\nsetting = true\n")
@@ -129,6 +143,7 @@ def test_what_users_changed_stays(updated: Path) -> None:
     assert (updated / "CHANGELOG.md").read_text() == "mine\n"
     assert (updated / "src/my_async_project/fan_out.py").read_text() == "# mine\n"
     assert (updated / "tests/test_demo.py").read_text() == "# mine\n"
+    assert (updated / "tests/__init__.py").read_text() == "# mine\n"
 
 
 @pytest.mark.parametrize(
@@ -185,15 +200,18 @@ def test_an_update_of_tooling_ends_where_a_copy_begins(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.parametrize(("version", "python"), zip(RELEASES, cycle(reversed(PYTHONS))))
 def test_a_project_passes_its_gates_after_an_update(
-    version: str, history: Path, tmp_path: Path
+    version: str, python: str, history: Path, tmp_path: Path
 ) -> None:
+    """Each release on another Python, the newest on the newest."""
+    if not available_python(python):
+        pytest.skip(f"there is no Python {python} here")
     project = render(history, tmp_path / "project", vcs_ref=version)
     commit_all(project)
     update(project, NEXT)
 
-    done = run("make quality", project, PYTEST_ADDOPTS="--seeds=0 --no-cov")
+    done = run("make quality", project, UV_PYTHON=python, PYTEST_ADDOPTS="--seeds=0")
 
     assert done.returncode == 0, done.stdout
 
