@@ -200,7 +200,9 @@ def test_an_update_of_tooling_ends_where_a_copy_begins(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("version", "python"), zip(RELEASES, cycle(reversed(PYTHONS))))
+@pytest.mark.parametrize(
+    ("version", "python"), [*zip(RELEASES, cycle(reversed(PYTHONS)), strict=False)]
+)
 def test_a_project_passes_its_gates_after_an_update(
     version: str, python: str, history: Path, tmp_path: Path
 ) -> None:

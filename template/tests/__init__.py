@@ -1,1 +1,1 @@
-"""The tests: a package, so that none of that name that is installed hides it."""
+"""A package, so that none that is installed hides it by its name."""
