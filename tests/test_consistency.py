@@ -44,6 +44,7 @@ def test_the_template_runs_the_tools_that_it_gives(default_project: Path) -> Non
     assert set(given_pins) - set(own_pins) == {
         "aiointercept",
         "looptime",
+        "packaging",
         "pytest-asyncio",
         "rich",
         "types-aiofiles",
