@@ -454,3 +454,119 @@ def wait_for_file(project: Pipeline, process: "subprocess.Popen[str]") -> None:
     while not (project.folder / "started").exists():
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
+
+
+STOPS = """
+import asyncio
+
+import pytest
+
+
+async def stop_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    asyncio.get_running_loop().stop()
+
+
+async def test_at_fault() -> None:
+    task = asyncio.create_task(stop_all())
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(0.01)
+    assert task
+"""
+CANCELS = """
+import asyncio
+
+
+async def cancel_all() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+
+
+async def test_at_fault() -> None:
+    task = asyncio.create_task(cancel_all())
+    assert task
+"""
+
+
+@pytest.mark.parametrize("body", [STOPS, CANCELS], ids=["stops the loop", "cancels all"])
+def test_a_task_that_is_left_and_ends_all_others_harms_no_other_test(
+    body: str, project: Pipeline
+) -> None:
+    innocent = GOOD.replace("import asyncio\n", "").lstrip()
+
+    output = pytest_of(project, f"{body}\n\n{innocent}", "-p", "no:randomly")
+
+    assert "leaked-task: the task " in output
+    assert "ERROR tests/test_it.py::test_at_fault[fifo]" in output
+    assert "ERROR tests/test_it.py::test_at_fault[seed1]" in output
+    assert "4 passed, 2 errors" in output
+
+
+def test_what_an_async_fixture_of_a_plain_test_leaves_is_found(project: Pipeline) -> None:
+    body = """
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+
+@pytest.fixture
+async def leaky() -> AsyncIterator[int]:
+    task = asyncio.create_task(asyncio.sleep(3600))
+    yield 1
+    assert task
+
+
+def test_plain(leaky: int) -> None:
+    assert leaky == 1
+"""
+
+    output = pytest_of(project, body)
+
+    assert "leaked-task: the task sleep, made at tests/test_it.py:10" in output
+    assert "1 passed, 1 error" in output
+    assert "not the guard's" not in output
+
+
+def test_a_future_with_an_error_that_nobody_sees_is_told_by_its_line(project: Pipeline) -> None:
+    body = """
+import asyncio
+
+
+async def test_it() -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.set_exception(LookupError("gone"))
+    await asyncio.sleep(0)
+    assert future.done()
+"""
+
+    output = pytest_of(project, body)
+
+    lost = (
+        "lost-error: nobody saw LookupError('gone'), raised in a future made at tests/test_it.py:6."
+    )
+    assert lost in output
+
+
+def test_a_test_that_passed_in_another_schedule_says_so(project: Pipeline) -> None:
+    body = """
+from unittest.mock import AsyncMock
+
+SEND = AsyncMock()
+
+
+async def test_it() -> None:
+    await SEND()
+    assert SEND.await_count == 1
+"""
+
+    output = pytest_of(project, body, "-p", "no:randomly")
+
+    assert "1 failed, 1 passed" in output
+    assert "It passed in another schedule before." in output
+    assert "such as the calls that a mock of its module counted" in output

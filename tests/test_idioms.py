@@ -1,29 +1,65 @@
-"""Correct but unusual code: no gate stops it, in ten shuffled schedules, on any Python."""
+"""Correct but unusual code: no gate stops it, in ten shuffled schedules, on any Python, and each of it could fail."""
+
+import re
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Pipeline
 from tests.helpers import ROOT, read_toml
-from tests.pairs import Matrix
+from tests.pairs import Matrix, run_pytest
 
-CODE = read_toml(ROOT / "tests/idioms.toml")["code"].lstrip()
+IDIOMS = read_toml(ROOT / "tests/idioms.toml")
+CODE = IDIOMS["code"].lstrip()
+MUTATIONS = IDIOMS["mutation"]
+FILE = "tests/test_idioms.py"
 
-pytestmark = pytest.mark.slow
+on_the_oldest = pytest.mark.xdist_group("matrix")
 
 
+@pytest.mark.slow
 def test_the_guard_finds_nothing_in_ten_schedules(on_each_python: Pipeline) -> None:
-    on_each_python.write("tests/test_idioms.py", CODE)
+    on_each_python.write(FILE, CODE)
 
-    done = on_each_python.run(["make", "test", "SEEDS=10", "ARGS=--no-cov tests/test_idioms.py"])
+    done = on_each_python.run(["make", "test", "SEEDS=10", f"ARGS=--no-cov {FILE}"])
 
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.xdist_group("matrix")
+@pytest.mark.slow
+@on_the_oldest
 def test_linters_and_types_find_nothing(matrix: Matrix) -> None:
-    matrix.project.write("tests/test_idioms.py", CODE)
+    matrix.project.write(FILE, CODE)
 
     done = matrix.project.run("make lint typecheck")
     matrix.project.restore()
 
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@on_the_oldest
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=[mutation["name"] for mutation in MUTATIONS])
+def test_an_idiom_fails_where_the_guard_is_wrong(mutation: dict[str, str], matrix: Matrix) -> None:
+    project = matrix.project
+    project.write(FILE, CODE)
+    edit(project.folder / "tests/guard" / mutation["file"], mutation["old"], mutation["new"])
+
+    hits = run_pytest(project, {"guard_seeds": "5"}, "--no-cov", FILE)
+    project.restore()
+
+    failed = set(re.findall(rf"{FILE}::(\w+)", "".join(hit.text for hit in hits)))
+    assert set(mutation["fails"]) <= failed
+
+
+def test_every_idiom_fails_by_a_mutation() -> None:
+    idioms = re.findall(r"def (test_\w+)", CODE)
+
+    assert sorted(idioms) == sorted({name for mutation in MUTATIONS for name in mutation["fails"]})
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    """Replace what is there exactly once."""
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new), encoding="utf-8")

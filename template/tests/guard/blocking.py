@@ -4,12 +4,12 @@ Nothing is raised into the code under test, where `except Exception`
 would hide it: an audit hook (PEP 578) only takes note.
 """
 
-import asyncio
 import os
 import sqlite3
 import sys
 import threading
 import time
+from asyncio import _get_running_loop
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
@@ -147,7 +147,7 @@ class BlockingCalls:
 
 
 def _is_running() -> bool:
-    return asyncio._get_running_loop() is not None
+    return _get_running_loop() is not None
 
 
 def _can_block(
@@ -161,6 +161,11 @@ def _can_block(
     return function == "stat" or 0 not in [*limits, *options.values()]
 
 
+def _is_quick(path: str) -> bool:
+    """Return whether a file is the kernel's, or a time zone, which is read once."""
+    return path.startswith(("/proc/", "/sys/", os.devnull)) or f"{os.sep}zoneinfo{os.sep}" in path
+
+
 def _audit(event: str, args: tuple[Any, ...]) -> None:
     listener = BlockingCalls._listening
     if listener is None:
@@ -168,7 +173,6 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     if event in EVENTS and _is_running():
         if event == "socket.connect" and args[0].gettimeout() == 0:
             return
-        # A time zone is read once, at its first use.
-        if event == "open" and f"{os.sep}zoneinfo{os.sep}" in str(args[0]):
+        if event == "open" and _is_quick(str(args[0])):
             return
         listener.note(event)

@@ -1,16 +1,24 @@
 """An event loop that notices what is lost and can shuffle its tasks."""
 
 import asyncio
-import random
 import sys
-import time
-from asyncio import AbstractEventLoop, Handle, Task
+from asyncio import (
+    AbstractEventLoop,
+    CancelledError,
+    Future,
+    Handle,
+    Task,
+    all_tasks,
+    current_task,
+)
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from functools import wraps
-from types import AsyncGeneratorType, FrameType
+from random import Random
+from time import thread_time
+from types import AsyncGeneratorType, FrameType, coroutine
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from .callers import is_tool_at_work
 from .places import (
@@ -41,16 +49,38 @@ MAKERS = {
 # weak references to it are gone by the time that it is reported as lost.
 MADE_AT = "_guard_made_at"
 
+# What made the task, by a weak reference.
+MADE_BY = "_guard_made_by"
+
 # Turns that what was cancelled or closed may take to come to its end.
 GRACE = 10
+
+# Tasks that a library keeps until the loop ends, and that nobody else can reach.
+KEPT_BY_LIBRARIES = frozenset(["_shutdown_process_pool_on_exit"])  # of anyio.to_process
+
+# What asyncio itself tells of an error that nobody handled. Without any of
+# it, the code at work reports an error that it has seen.
+TOLD_BY_ASYNCIO = frozenset(
+    ["asyncgen", "future", "handle", "protocol", "server", "task", "transport"],
+)
+
+
+@coroutine
+def take_turn() -> Generator[None]:
+    """Let the other tasks run once, as `asyncio.sleep(0)` does.
+
+    That name may be a test's mock; this one is the guard's own.
+    """
+    yield
 
 
 class GuardLoop(BaseLoop):  # type: ignore[misc]
     """The loop of async tests.
 
     With a seed, the steps of tasks that are ready in one turn run in an
-    order drawn by it and the place of the loop. The test's own task and
-    plain callbacks keep their order: transports rely on it.
+    order drawn by it and the place of the loop. Plain callbacks keep their
+    order: transports rely on it. Before a step of the test's own task, all
+    runs that was ready before: tests rely on it.
 
     Args:
         watch: What is told of all that is found.
@@ -66,7 +96,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.watch = watch
-        self.random: random.Random | None = None
+        self.random: Random | None = None
         self._seed = seed
         self._step_seconds = step_seconds
         # Since when the step under way is at work; 0 until it is seen.
@@ -74,6 +104,10 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         self._slow_line = ""
         self._own_task: object = None
         self._tasks = WeakSet[Task[Any]]()
+        # Those that a mock of the guard's keeps waiting for a moment.
+        self.giving_way = WeakSet[Task[Any]]()
+        # Errors that were reported, with what was known of them then.
+        self._reported: list[tuple[BaseException, object, str]] = []
         # Where each was first used, by its id: when a generator is dropped,
         # weak references to it are gone already.
         self._generators: dict[int, str] = {}
@@ -89,12 +123,18 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
             place: The id of its test, module or the like.
         """
         if self._seed:
-            self.random = random.Random(f"{self._seed} {place}")  # noqa: S311 - no secret
+            self.random = Random(f"{self._seed} {place}")  # noqa: S311 - no secret
 
     def run_until_complete(self, future: object) -> object:
         """Run as usual; what is run keeps its place in every turn."""
         self._own_task = future
         return super().run_until_complete(future)
+
+    def create_future(self) -> Future[Any]:
+        """Return a future that knows where it was made."""
+        future = Future[Any](loop=self)
+        setattr(future, MADE_AT, current_line())
+        return future
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Take note of an error that nobody handled, then go on."""
@@ -104,22 +144,45 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
 
     def check(self) -> None:
         """Take note of what is left when all but the loop has ended."""
-        left = asyncio.all_tasks(self)
-        # What others made, such as the handlers of a server, may end with what they serve.
+        while self.giving_way & all_tasks(self):
+            self._take_turns(1)
+        left = all_tasks(self)
+        # What others made, such as the handlers of a server, may end with what
+        # they serve, and what a cancelled task has made may end with it.
         forgotten = {
-            task for task in left if not task.cancelling() and bool(getattr(task, MADE_AT, ""))
+            task for task in left if getattr(task, MADE_AT, "") and not _is_ended_by_others(task)
         }
         if left:
-            self.run_until_complete(_take_turns(GRACE))
-        for task in forgotten | asyncio.all_tasks(self):
+            self._take_turns(GRACE)
+        for task in forgotten | all_tasks(self):
             self._check_task(task)
         for generator in list(self._asyncgens):
             self._check_generator(generator)
         for resource, (check, line) in list(self.resources.items()):
             _check_resource(self.watch, check, resource, line)
         for task in list(self._tasks):
-            if task.done() and getattr(task, "_log_traceback", False):
+            is_lost = task.done() and getattr(task, "_log_traceback", False)
+            if is_lost and self.get_exception_handler() is None:
                 self._note_loss({"exception": task.exception(), "task": task})
+        self.check_reported()
+
+    def check_reported(self) -> None:
+        """Take note of errors that were reported and have reached nobody since."""
+        for error, traceback, lost in self._reported:
+            # As one is raised again, its traceback grows.
+            if error.__traceback__ is traceback:
+                self.watch.found("lost-error", f"nobody saw {lost}")
+        self._reported.clear()
+
+    def _take_turns(self, number: int) -> None:
+        """Run what is ready, so many times.
+
+        Not by a task, which what is left may cancel; and what is left may
+        stop the loop.
+        """
+        for _ in range(number):
+            self.call_soon(self.stop)
+            self.run_forever()
 
     def sample(
         self,
@@ -150,7 +213,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
     def end_step(self) -> None:
         """Take note of the step that ends here if it took long."""
         if self.step_seen:
-            spent = time.thread_time() - self.step_seen
+            spent = thread_time() - self.step_seen
             self.step_seen = 0.0
             if spent > self._step_seconds:
                 self._note_slow_step(spent)
@@ -177,15 +240,17 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         coroutine: Coroutine[Any, Any, Any],
         **options: Any,  # noqa: ANN401 - whatever create_task was given
     ) -> Task[Any]:
-        task = asyncio.Task(coroutine, loop=loop, **options)
+        task = Task(coroutine, loop=loop, **options)
         setattr(task, MADE_AT, current_line())
+        parent = current_task(loop) if loop.is_running() else None
+        setattr(task, MADE_BY, parent and ref(parent))
         self._tasks.add(task)
         return task
 
     def _check_task(self, task: Task[Any]) -> None:
         line = getattr(task, MADE_AT, "") or _line_of_task(task)
-        if line:
-            name = getattr(task.get_coro(), "__qualname__", "")
+        name = getattr(task.get_coro(), "__qualname__", "")
+        if line and name not in KEPT_BY_LIBRARIES:
             self.watch.found(
                 "leaked-task",
                 f"the task {name}, made at {line}, was left running",
@@ -195,7 +260,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         self,
         agen: AsyncGeneratorType[Any, Any],
     ) -> None:
-        if line_of(agen.ag_code):
+        if _line_of_generator(agen):
             self._generators[id(agen)] = current_line()
         else:
             # The id may have been that of another one.
@@ -213,7 +278,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         self,
         agen: AsyncGeneratorType[Any, Any],
     ) -> None:
-        line = self._generators.get(id(agen)) or line_of(agen.ag_code)
+        line = self._generators.get(id(agen)) or _line_of_generator(agen)
         if line and agen.ag_frame:
             name = agen.__qualname__
             self.watch.found(
@@ -224,13 +289,11 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
     def _note_loss(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
         task = context.get("task") or context.get("future")
-        made = getattr(task, MADE_AT, "")
+        if isinstance(error, CancelledError):
+            return
         if error:
-            raised = line_that_raised(error.__traceback__)
-            where = f" at {raised}" if raised else ""
-            what = f"a task made at {made}" if made else "a callback"
-            lost = f"{error!r}, raised{where} in {what}"
-            self.watch.found("lost-error", f"nobody saw {lost}")
+            lost = f"{error!r}{_origin(error, task, context)}"
+            self._reported.append((error, error.__traceback__, lost))
         elif task is not None and "destroyed" in context["message"]:
             self._check_task(task)
 
@@ -274,11 +337,13 @@ class _Ready(deque[Handle]):
             self._loop.end_step()
         return super().popleft()
 
-    def _shuffle(self, source: random.Random) -> None:
+    def _shuffle(self, source: Random) -> None:
         """Draw another order, in which no step overtakes a callback.
 
         Where a callback and a step wait for the same, the step relies
-        on the callback: it comes first, as asyncio has it.
+        on the callback: it comes first, as asyncio has it. The test's own
+        step comes after all that it is behind: a test that has slept for
+        a turn relies on it that the others have had theirs.
         """
         # Threads may add to the end meanwhile, and nothing gets lost.
         ready = [deque.popleft(self) for _ in range(self._left)]
@@ -289,16 +354,27 @@ class _Ready(deque[Handle]):
                 steps.append(handle)
                 continue
             source.shuffle(steps)
-            number = source.randint(0, len(steps))
+            is_barrier = self._loop.is_own(_task_of(handle))
+            number = len(steps) if is_barrier else source.randint(0, len(steps))
             order += [*steps[:number], handle]
             steps = steps[number:]
         source.shuffle(steps)
         self.extendleft(reversed(order + steps))
 
     def _is_movable(self, handle: Any) -> bool:  # noqa: ANN401
-        task = getattr(handle._callback, "__self__", None)
+        task = _task_of(handle)
         name = getattr(handle._callback, "__name__", "")
         return isinstance(task, Task) and name != "cancel" and not self._loop.is_own(task)
+
+
+def _task_of(handle: Any) -> object:  # noqa: ANN401 - private to asyncio
+    return getattr(handle._callback, "__self__", None)
+
+
+def _line_of_generator(agen: AsyncGeneratorType[Any, Any]) -> str:
+    # One that is compiled, as by Cython, has no code to look at.
+    code = getattr(agen, "ag_code", None)
+    return line_of(code) if code else ""
 
 
 def _line_of_task(task: Task[Any]) -> str:
@@ -306,9 +382,28 @@ def _line_of_task(task: Task[Any]) -> str:
     return line_of(code) if code else ""
 
 
-async def _take_turns(number: int) -> None:
-    for _ in range(number):
-        await asyncio.sleep(0)
+def _is_ended_by_others(task: Task[Any]) -> bool:
+    """Return whether it is about to end, or what made it is, and so on."""
+    maker: Task[Any] | None = task
+    while maker is not None and (maker.done() or not maker.cancelling()):
+        made_by = getattr(maker, MADE_BY, None)
+        maker = made_by and made_by()
+    return maker is not None
+
+
+def _origin(error: BaseException, task: object, context: dict[str, Any]) -> str:
+    """Return where an error was raised and in what, as far as that is known."""
+    raised = line_that_raised(error.__traceback__)
+    made = getattr(task, MADE_AT, "")
+    kind = "task" if isinstance(task, Task) else "future"
+    place = f" at {raised}" if raised else ""
+    if made:
+        return f", raised{place} in a {kind} made at {made}"
+    if task is not None:
+        return f", raised{place} in a {kind}"
+    if TOLD_BY_ASYNCIO.isdisjoint(context):
+        return f", reported at {current_line()}"
+    return f", raised{place} in a callback"
 
 
 def _check_resource(

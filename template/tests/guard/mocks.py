@@ -4,14 +4,14 @@ AsyncMock and MockTransport never give way to another task, so that no
 race behind them can show. In a seeded schedule they give way at random.
 """
 
-import asyncio
 import sys
+from asyncio import _get_running_loop, current_task
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 from unittest import mock
 
-from .loop import GuardLoop
+from .loop import GuardLoop, take_turn
 
 # The most turns that a mock gives way, before and after its answer.
 MOST_TURNS = 2
@@ -67,7 +67,14 @@ class SuspendingMocks:
 
 async def _give_way() -> None:
     # There is none where a mock runs in no loop of asyncio.
-    loop = asyncio._get_running_loop()
-    if isinstance(loop, GuardLoop) and loop.random:
+    loop = _get_running_loop()
+    if not isinstance(loop, GuardLoop) or not loop.random:
+        return
+    task = current_task(loop)
+    assert task
+    loop.giving_way.add(task)
+    try:
         for _ in range(loop.random.randint(0, MOST_TURNS)):
-            await asyncio.sleep(0)
+            await take_turn()
+    finally:
+        loop.giving_way.discard(task)

@@ -31,8 +31,12 @@ def frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def is_importing(frame: FrameType | None) -> bool:
-    """Return whether a module is being imported."""
-    return any(each.f_code.co_filename.startswith("<frozen importlib") for each in frames(frame))
+    """Return whether a module is being imported, by Python or by pytest."""
+    return any(
+        each.f_code.co_filename.startswith("<frozen importlib")
+        or (each.f_code.co_name == "<module>" and path_in_project(each.f_code.co_filename))
+        for each in frames(frame)
+    )
 
 
 def current_line(frame: FrameType | None = None) -> str:

@@ -6,12 +6,14 @@ import json
 import re
 import signal
 import sys
-import time
 import traceback
+from asyncio import _get_running_loop
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import cached_property, partial
+from time import thread_time
 from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
@@ -26,6 +28,14 @@ from .watch import REMEDIES, Watch
 SAMPLING = 0.02
 
 MARKER = "guard_allow"
+
+RAN_BEFORE = (
+    "It passed in another schedule before. So it depends on the order of tasks, of which asyncio\n"
+    "promises none, or on what that run has left, such as the calls that a mock of its module counted."
+)
+
+# The name of the schedule that asyncio has: first in, first out.
+PLAIN = "fifo"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -96,7 +106,9 @@ class Guard:
         self._foreign_loops: set[str] = set()
         self._uses: dict[tuple[str, str], bool] = {}
         self._deselected = False
-        self._looked_at = time.thread_time()
+        self._passed: set[str] = set()
+        self._loops = WeakSet[GuardLoop]()
+        self._looked_at = thread_time()
         self._old_handler: Any = None
         self._resources.start()
         self._blocking.start()
@@ -184,8 +196,8 @@ class Guard:
         self._deselected = True
 
     def _sample(self, _: int, frame: FrameType | None) -> None:
-        since, self._looked_at = self._looked_at, time.thread_time()
-        loop = asyncio._get_running_loop()
+        since, self._looked_at = self._looked_at, thread_time()
+        loop = _get_running_loop()
         if isinstance(loop, GuardLoop):
             loop.sample(frame, since, self._looked_at)
 
@@ -202,7 +214,7 @@ class Guard:
         seeds = {
             f"seed{number}": f"{self._base_seed} {number}" for number in range(1, self._seeds + 1)
         }
-        return {"fifo": ""} | seeds
+        return {PLAIN: ""} | seeds
 
     def _how_to_replay(self) -> str:
         # Without coverage, which fails whenever not all tests run.
@@ -226,9 +238,15 @@ class Guard:
         else:
             with self._resources.lasting(), self._state.accepting():
                 result = yield
+        if fixturedef.argname == "_asyncio_loop_factory" and result is None:
+            # Of a plain test with async fixtures: pytest-asyncio offers loops to async tests alone.
+            result = self._factories[PLAIN]
+            key = fixturedef.cached_result[1] if fixturedef.cached_result else None
+            fixturedef.cached_result = (result, key, None)
         if isinstance(result, asyncio.Runner):
             loop = result.get_loop()
             if isinstance(loop, GuardLoop):
+                self._loops.add(loop)
                 loop.begin(request.node.nodeid)
                 # Fixtures that need the loop have ended by then.
                 fixturedef.addfinalizer(
@@ -250,6 +268,8 @@ class Guard:
         yield
         # Nothing but the test holds its values now, so they can go.
         (request.node.funcargs or {}).clear()
+        for loop in list(self._loops):
+            self._safely(loop.check_reported)
         self._safely(self._resources.check)
         gc.collect()
         gc.unfreeze()
@@ -292,9 +312,13 @@ class Guard:
             item.stash[FAILED] = failed
         if call.when == "call":
             item.stash[RAN] = not report.skipped
+            if report.passed:
+                self._passed.add(_without_schedule(item))
         if report.failed and re.search(r"\bseed\d", item.name):
-            replay = f'{self._how_to_replay()} "{item.nodeid}"'
-            report.sections.append(("schedule", f"Again: {replay}"))
+            text = f'Again: {self._how_to_replay()} "{item.nodeid}"'
+            if call.when == "call" and _without_schedule(item) in self._passed:
+                text += f"\n{RAN_BEFORE}"
+            report.sections.append(("schedule", text))
         return report
 
     def _safely(self, check: Callable[[], None]) -> None:
@@ -391,6 +415,10 @@ class Guard:
 
 FAILED = pytest.StashKey[bool]()
 RAN = pytest.StashKey[bool]()
+
+
+def _without_schedule(item: pytest.Item) -> str:
+    return re.sub(rf"\b({PLAIN}|seed\d+)\b", "", item.nodeid)
 
 
 def _marked_checks(item: pytest.Item) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Notices clients, threads and processes that outlive their test."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from inspect import iscoroutinefunction
+from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary, ref
 
 from .places import current_line, frames, is_importing, path_in_project
 from .watch import Watch
@@ -25,19 +29,23 @@ POOLS = tuple(
 )
 
 
+# Transports of httpx that reach out of the process, and the one that stands for them in tests.
+REACHING = ("HTTPTransport", "AsyncHTTPTransport", "MockTransport")
+
+
 @dataclass
 class Made:
     """Something that must come to an end.
 
     Attributes:
         check: The check that it falls under.
-        thing: What was made.
+        find: Returns what was made, or None if it is gone.
         line: Where it was made.
         is_open: Says whether it has not come to its end.
     """
 
     check: str
-    thing: Any
+    find: Callable[[], Any]
     line: str
     is_open: Callable[[Any], bool]
 
@@ -52,6 +60,9 @@ class Resources:
         self._lasting: list[Made] = []
         self._undo: list[Callable[[], None]] = []
         self._watched: set[str] = set()
+        self._watched_closing: set[tuple[type, str]] = set()
+        # Those of the lists above that are clients, by their id.
+        self._clients = WeakValueDictionary[int, Made]()
 
     def start(self) -> None:
         """Begin to take note of what is made."""
@@ -109,9 +120,13 @@ class Resources:
         self._check(made)
 
     def _check(self, made: list[Made]) -> None:
+        if any(each.find() is not None for each in made):
+            # Some ends when nobody refers to it: what only refers to itself does not count.
+            gc.collect()
         for each in made:
-            if each.is_open(each.thing):
-                name = type(each.thing).__name__
+            thing = each.find()
+            if thing is not None and each.is_open(thing):
+                name = type(thing).__name__
                 self._watch.found(
                     each.check,
                     f"{name}, made at {each.line}, was not ended",
@@ -119,6 +134,7 @@ class Resources:
         # It is reported: what its end says then would be a second time.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
+            thing = None
             made.clear()
 
     def _after(
@@ -144,37 +160,73 @@ class Resources:
     def _note(
         self,
         check: str,
-        thing: object,
+        find: Callable[[], Any],
         is_open: Callable[[Any], bool],
-    ) -> None:
-        line = current_line()
+    ) -> Made:
+        made = Made(check, find, current_line(), is_open)
         # What a module holds lives as long as the program.
-        if line and not is_importing(sys._getframe()):
-            made = Made(check, thing, line, is_open)
-            (self._lasting if self._is_lasting else self._made).append(
-                made,
-            )
+        if made.line and not is_importing(sys._getframe()):
+            (self._lasting if self._is_lasting else self._made).append(made)
+        return made
 
     def _note_client(self, client: object) -> None:
-        self._note("leaked-client", client, _is_open_client)
+        # Held until it is closed: one that is dropped would be gone unseen.
+        made = self._note("leaked-client", lambda: client, _is_open_client)
+        self._clients[id(client)] = made
+        for name in ["close", "aclose", "__exit__", "__aexit__"]:
+            self._watch_closing(type(client), name)
+
+    def _watch_closing(self, owner: type, name: str) -> None:
+        """Let go of a client once it is closed, or its context has ended."""
+        original = getattr(owner, name, None)
+        if original is None or (owner, name) in self._watched_closing:
+            return
+        self._watched_closing.add((owner, name))
+        is_own = name in vars(owner)
+
+        @wraps(original)
+        def closed(client: object, *args: object, **options: object) -> object:
+            self._let_go(client)
+            return original(client, *args, **options)
+
+        # As async as the original is, or a mock of its signature would not be.
+        @wraps(original)
+        async def closed_async(client: object, *args: object, **options: object) -> object:
+            self._let_go(client)
+            return await original(client, *args, **options)
+
+        setattr(owner, name, closed_async if iscoroutinefunction(original) else closed)
+        self._undo.append(
+            lambda: setattr(owner, name, original) if is_own else delattr(owner, name),
+        )
+
+    def _let_go(self, client: object) -> None:
+        made = self._clients.get(id(client))
+        if made and made.find() is client:
+            made.find = _nothing
 
     def _note_thread(self, thread: threading.Thread) -> None:
-        if not _is_of_a_pool():
-            self._note("leaked-thread", thread, _is_alive)
+        if not _is_of_a_pool() and not (thread.daemon and _is_of_a_library()):
+            self._note("leaked-thread", ref(thread), _is_alive)
 
     def _note_threads(self, pool: ThreadPoolExecutor) -> None:
         if not _is_of_a_pool():
-            self._note("leaked-thread", pool, _is_open_pool)
+            self._note("leaked-thread", ref(pool), _is_open_pool)
 
     def _note_process(self, process: subprocess.Popen[Any]) -> None:
-        self._note("leaked-process", process, _is_running)
+        # Held: one that is dropped while it runs is told by its line here.
+        self._note("leaked-process", lambda: process, _is_running)
 
     def _note_child(self, process: object) -> None:
         if not _is_of_a_pool():
-            self._note("leaked-process", process, _is_alive)
+            self._note("leaked-process", ref(process), _is_alive)
 
     def _note_processes(self, pool: object) -> None:
-        self._note("leaked-process", pool, _is_open_pool)
+        self._note("leaked-process", ref(pool), _is_open_pool)
+
+
+def _nothing() -> None:
+    """Return what has come to its end."""
 
 
 def _is_of_a_pool() -> bool:
@@ -188,9 +240,34 @@ def _is_of_a_pool() -> bool:
     return False
 
 
+def _is_of_a_library() -> bool:
+    """Return whether code that is installed starts it, on its own account."""
+    for frame in frames(sys._getframe(3)):
+        file = frame.f_code.co_filename
+        if path_in_project(file):
+            return False
+        if "site-packages" in Path(file).parts:
+            return True
+    return False
+
+
 def _is_open_client(client: Any) -> bool:  # noqa: ANN401
     closed = getattr(client, "closed", None)
-    return not (client.is_closed if closed is None else closed)
+    if closed is not None:
+        return not closed
+    return not client.is_closed and any(map(_is_reaching, _transports(client)))
+
+
+def _transports(client: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the transports of a client of httpx, and those that they wrap."""
+    for transport in [client._transport, *client._mounts.values()]:
+        yield transport
+        yield from getattr(transport, "__dict__", {}).values()
+
+
+def _is_reaching(transport: object) -> bool:
+    """Return whether a client by it holds connections, or would outside of tests."""
+    return any(cls.__name__ in REACHING for cls in type(transport).__mro__)
 
 
 def _is_alive(thread: Any) -> bool:  # noqa: ANN401 - or a process

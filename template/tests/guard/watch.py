@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 REMEDIES = {
     "leaked-task": ("Await it, start it in a TaskGroup, or cancel and await it."),
     "leaked-generator": ("Close it: async with contextlib.aclosing(...) as items."),
-    "leaked-client": "Close it: async with the client.",
+    "leaked-client": "Close it: use it by `with` or `async with`, or call its close.",
     "leaked-server": "Close it: async with the server, or close().",
     "leaked-transport": "Close what was opened, in a finally at least.",
     "leaked-thread": "Join it, or shut its executor down.",
