@@ -121,7 +121,8 @@ class Suite:
 class Outcome:
     """How a suite ran without the guard and with it.
 
-    What depends on how busy the machine is shows in some runs alone: `new` is in all, `seen` in any.
+    What depends on how busy the machine is shows in some runs alone: `new` is in all,
+    `seen` in any.
     """
 
     passed: int  # without it

@@ -441,7 +441,7 @@ def test_an_interrupt_ends_the_run_and_leaves_nothing(project: Pipeline) -> None
     )
     wait_for_file(project, process)
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=120)
 
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert "KeyboardInterrupt" in output

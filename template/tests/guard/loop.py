@@ -26,6 +26,7 @@ from .places import (
     is_importing,
     line_of,
     line_that_raised,
+    path_in_project,
 )
 from .watch import Watch
 
@@ -131,9 +132,15 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         return super().run_until_complete(future)
 
     def create_future(self) -> Future[Any]:
-        """Return a future that knows where it was made."""
-        future = Future[Any](loop=self)
-        setattr(future, MADE_AT, current_line())
+        """Return a future that knows where it was made, if that is in the project.
+
+        This is called for each wait, so it looks no further than that.
+        """
+        future: Future[Any] = Future(loop=self)
+        caller = sys._getframe(1)
+        path = path_in_project(caller.f_code.co_filename)
+        if path:
+            setattr(future, MADE_AT, f"{path}:{caller.f_lineno}")
         return future
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:

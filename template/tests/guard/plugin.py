@@ -249,12 +249,14 @@ class Guard:
                 self._loops.add(loop)
                 loop.begin(request.node.nodeid)
                 # Fixtures that need the loop have ended by then.
-                fixturedef.addfinalizer(
-                    partial(self._safely, loop.check),
-                )
+                fixturedef.addfinalizer(partial(self._end_loop, loop))
             else:
                 self._foreign_loops.add(type(loop).__qualname__)
         return result
+
+    def _end_loop(self, loop: GuardLoop) -> None:
+        self._safely(loop.check)
+        self._loops.discard(loop)
 
     @pytest.fixture(autouse=True)
     def _guard(self, request: pytest.FixtureRequest) -> Iterator[None]:
