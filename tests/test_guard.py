@@ -570,3 +570,27 @@ async def test_it() -> None:
     assert "1 failed, 1 passed" in output
     assert "It passed in another schedule before." in output
     assert "such as the calls that a mock of its module counted" in output
+
+
+def test_a_task_that_calls_mocks_for_ever_is_found_and_hangs_nothing(project: Pipeline) -> None:
+    body = """
+import asyncio
+from unittest.mock import AsyncMock
+
+
+async def poll(read: AsyncMock) -> None:
+    while True:
+        await read()
+        await asyncio.sleep(0)
+
+
+async def test_it() -> None:
+    task = asyncio.create_task(poll(AsyncMock()))
+    await asyncio.sleep(0)
+    assert not task.done()
+"""
+
+    output = pytest_of(project, body, "--seeds=3")
+
+    assert "leaked-task: the task poll, made at tests/test_it.py:13" in output
+    assert "4 passed, 4 errors" in output
