@@ -5,11 +5,10 @@
 
 import configparser
 import hashlib
-import io
 import re
 import shutil
+import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 import urllib.request
@@ -221,8 +220,8 @@ def unpack(suite: Suite, folder: Path) -> Path:
     [package] = read_toml(folder / "pylock.toml")["packages"]
     archive = download(package["sdist"]["url"])
     assert hashlib.sha256(archive).hexdigest() == package["sdist"]["hashes"]["sha256"]
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
+    # Python's own safe way of unpacking came with 3.11.4, and Debian's 3.11 is older.
+    subprocess.run(["tar", "-xz", "-C", folder], input=archive, check=True)
     [inside] = [each for each in folder.iterdir() if each.is_dir()]
     return inside
 
