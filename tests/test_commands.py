@@ -299,10 +299,11 @@ def test_no_python_below_the_lowest_is_named(render_project: Render) -> None:
     assert "may have one for" not in done.stdout
 
 
-def test_the_python_of_a_file_is_taken(pipeline: Pipeline) -> None:
-    pipeline.write(".python-version", "3.9\n")
+def test_the_python_of_a_file_is_taken(render_project: Render) -> None:
+    project = render_project(examples=[])
+    (project / ".python-version").write_text("3.9\n")
 
-    done = run("make typecheck", pipeline.folder)
+    done = run("make typecheck", project)
 
     assert done.returncode != 0
     assert "3.9" in done.stdout

@@ -61,6 +61,22 @@ async def test_good() -> None:
 """
 
 
+# A tool opens a file, which the guard tells from the project's own by reading about dependencies.
+REPLACED_FILES = """
+from pathlib import Path
+
+import cfgv
+import pytest
+
+
+async def test_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "open", None)
+    monkeypatch.setattr(Path, "read_text", None)
+    schema = cfgv.Map("file", "name")
+    assert cfgv.load_from_filename(__file__, schema, lambda _: {}) == {}
+"""
+
+
 @pytest.fixture
 def project(make_pipeline: Callable[..., Pipeline]) -> Iterator[Pipeline]:
     """Return the pipeline of a skeleton, restored after each test."""
@@ -83,6 +99,10 @@ def test_a_finding_names_check_line_and_remedy(project: Pipeline) -> None:
         "Await it, start it in a TaskGroup, or cancel and await it." in output
     )
     assert "ERROR tests/test_it.py::test_leak[fifo]" in output
+
+
+def test_a_test_may_replace_what_reads_files(project: Pipeline) -> None:
+    assert "2 passed" in pytest_of(project, REPLACED_FILES)
 
 
 def test_a_marker_allows_a_finding(project: Pipeline) -> None:

@@ -111,12 +111,14 @@ def _is_tool(package: str) -> bool:
     """
     if package in {"", __name__.partition(".")[0]}:
         return False
-    return package in RUNNER or package.startswith("pytest_") or package not in _dependencies()
+    return package in RUNNER or package.startswith("pytest_") or package not in dependencies()
 
 
 @cache
-def _dependencies() -> frozenset[str]:
+def dependencies() -> frozenset[str]:
     """Return the packages that the project depends on, by import name.
+
+    They are read once, before the tests: these may replace what reads.
 
     As `pyproject.toml` and the metadata of what is installed have it,
     PEP 621 and PEP 508, the extras of the project included.

@@ -18,6 +18,7 @@ from weakref import WeakSet
 import pytest
 
 from .blocking import BlockingCalls
+from .callers import dependencies
 from .loop import GuardLoop
 from .mocks import SuspendingMocks
 from .resources import Resources
@@ -162,6 +163,7 @@ class Guard:
 
     def pytest_sessionstart(self) -> None:
         """Begin to watch."""
+        dependencies()
         # A coroutine that is never awaited then says where it was made.
         sys.set_coroutine_origin_tracking_depth(1)
         if hasattr(signal, "setitimer"):
