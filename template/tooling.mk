@@ -102,7 +102,6 @@ end-stages = echo; if test -z "$$failed"; then echo "$$target passed:$$ran"; \
 stage-%:
 	@$(MAKE) --no-print-directory $* >"$(LOGS)/$*.log" 2>&1 && touch "$(LOGS)/$*.passed"
 
-# Compiled once, as many a stage and its subprocesses run where Python may write no bytecode.
 # Hooks know the path of the environment that installed them, so they are renewed with it.
 # The stamp says what the environment was made for: a moved folder or another Python needs a new one,
 # and so does an environment without a stamp, which an interrupted run left behind.
@@ -117,7 +116,7 @@ remove-environment:
 
 $(ENV): pyproject.toml $(wildcard uv.lock .python-version) $(UV_NEEDED)
 	@echo "Setting up the environment in .venv ..."
-	@said=$$("$(UV)" sync --quiet --compile-bytecode $(SYNC_FLAGS) 2>&1); failed=$$?; \
+	@said=$$("$(UV)" sync --quiet $(SYNC_FLAGS) 2>&1); failed=$$?; \
 	  test -z "$$said" || printf '%s\n' "$$said" >&2; test $$failed -eq 0 || { \
 	  echo "The environment could not be set up; uv says why above. It needs Python as pyproject.toml asks,"; \
 	  echo "the package index, and an up-to-date uv.lock ('make setup' brings it up to date)."; \

@@ -40,27 +40,29 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "queues-3.12": ("3.12", {"examples": ["queues"], "coverage_threshold": 100}),
     "pipeline-3.11": ("3.11", {"examples": ["pipeline"], "coverage_threshold": 100}),
     "storage-3.15": ("3.15", {"examples": ["storage"], "coverage_threshold": 100}),
-    "workers-3.13": ("3.13", {"examples": ["workers"], "coverage_threshold": 100}),
-    "two-3.11": ("3.11", {"examples": ["queues", "workers"], "license": "GPL-3.0-or-later"}),
+    "workers-3.13": (
+        "3.13",
+        {"examples": ["workers"], "coverage_threshold": 100, "license": "GPL-3.0-or-later"},
+    ),
 }
 
 # Those that go through every command; the others show that their subset of examples is whole.
-THOROUGH = ["all-3.11", "none-3.15", "queues-3.12", "pipeline-3.11"]
+THOROUGH = ["none-3.15", "queues-3.12", "pipeline-3.11"]
 
 # `make quality` of all examples on 3.11 tries everything. Elsewhere, what doubles the time of many tests is
-# left out: the shuffled schedule, and where the coverage of the same sources is known, coverage.
+# left out: the shuffled schedule, and on Pythons between those that are measured, coverage.
 ONE_SCHEDULE = {"PYTEST_ADDOPTS": "--seeds=0"}
 NEITHER = {"PYTEST_ADDOPTS": "--seeds=0 --no-cov"}
-QUALITY = {
+QUALITY = dict.fromkeys(CASES, ONE_SCHEDULE) | {
+    "all-3.11": {},
+    "none-3.15": {},
     "all-3.12": NEITHER,
-    "all-3.13": ONE_SCHEDULE,
-    "all-3.14": ONE_SCHEDULE,
-    "all-3.15": ONE_SCHEDULE,
+    "all-3.13": NEITHER,
 }
 
 # Coverage measures branches by sys.monitoring where that tells of them, from Python 3.14 on, and elsewhere by a
 # trace function, which is still there.
-CORES = {"none-3.14": "ctrace", "all-3.14": "ctrace", "all-3.15": "ctrace"}
+CORES = {"none-3.14": "ctrace", "all-3.15": "ctrace"}
 
 pytestmark = pytest.mark.slow
 
