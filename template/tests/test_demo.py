@@ -1,8 +1,10 @@
 """Tests of the demo: every part works, and a failure is reported."""
 
 import asyncio
+import gc
 import runpy
 import sys
+import warnings
 
 import pytest
 
@@ -122,3 +124,17 @@ def test_profiling_cancels_as_usual() -> None:
         return other.cancelled()
 
     assert profile.profiled(cancel_other())
+
+
+def test_profiling_says_nothing_of_tasks_that_never_began() -> None:
+    async def cancel_at_once() -> None:
+        task = asyncio.create_task(work())
+        task.cancel()
+        await asyncio.wait([task])
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        profile.profiled(cancel_at_once())
+        gc.collect()
+
+    assert caught == []

@@ -4,10 +4,12 @@ import asyncio
 import io
 import json
 import logging
+import re
 import sys
 import uuid
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,7 +158,7 @@ def test_extra_fields_are_printed(stream: io.StringIO) -> None:
 
     (record,) = records(stream)
     assert record["left"] == 2
-    assert record["place"] == {"row": 1}
+    assert record["place"] == {"row": 1, "(2, 3)": 4}
     assert record["kind"] == "<class 'object'>"
 
 
@@ -330,3 +332,94 @@ def test_an_unknown_level_is_refused(level: str) -> None:
 def test_an_unknown_style_is_refused() -> None:
     with pytest.raises(ValueError, match="style must be one of"):
         logs.configure(style="xml")  # type: ignore[arg-type]
+
+
+class Unprintable:
+    """Has no text."""
+
+    def __repr__(self) -> str:
+        raise LookupError("no text")
+
+
+LOOP: list[object] = []
+LOOP.append(LOOP)
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        (LOOP, "[[[[[[[[[[...]]]]]]]]]]"),
+        (Unprintable(), "(Unprintable raises LookupError)"),
+        ([Unprintable()], "(Unprintable raises LookupError)"),
+        (float("nan"), "nan"),
+        ({"x": float("inf")}, "inf"),
+        (10**5000, "(int raises ValueError)"),
+        ({1, 2}, "2"),
+    ],
+    ids=["loop", "text", "nested", "nan", "inf", "long", "set"],
+)
+@pytest.mark.parametrize("style", ["json", "key-value"])
+@pytest.mark.usefixtures("restored")
+def test_a_record_comes_whatever_its_fields_are(
+    value: object,
+    printed: str,
+    style: logs.Style,
+) -> None:
+    stream = io.StringIO()
+    logs.configure(stream=stream, style=style)
+
+    logger.warning("low", extra={"field": value})
+
+    assert printed in re.sub("[\"'\\\\]", "", stream.getvalue())
+    assert "NaN" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"headers": {"Authorization": "hunter2"}},
+        {"users": [{"name": "ada", "password": "hunter2"}]},
+        {"accessToken": "hunter2"},
+        {"x-api-key": "hunter2"},
+        {"cookies": {"session": "hunter2"}},
+    ],
+)
+def test_secrets_are_masked_at_any_depth(
+    stream: io.StringIO,
+    fields: dict[str, object],
+) -> None:
+    logger.warning("signed in", extra={"request": fields, **fields})
+
+    assert "***" in stream.getvalue()
+    assert "hunter2" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["token_count", "secretary", "author"])
+def test_what_only_sounds_like_a_secret_is_printed(
+    stream: io.StringIO,
+    name: str,
+) -> None:
+    logger.warning("counted", extra={name: 512})
+
+    assert records(stream)[0][name] == 512
+
+
+@pytest.mark.usefixtures("restored")
+def test_configuring_leaves_other_loggers_as_they_were(
+    tmp_path: Path,
+) -> None:
+    child = logs.PACKAGE_LOGGER.getChild("child")
+    file = logging.FileHandler(tmp_path / "log")
+    for each in (child, logging.getLogger()):
+        each.addHandler(file)
+    child.setLevel(logging.DEBUG)
+    try:
+        logs.configure()
+        child.debug("kept")
+    finally:
+        for each in (child, logging.getLogger()):
+            each.removeHandler(file)
+        child.setLevel(logging.NOTSET)
+        file.close()
+
+    assert (tmp_path / "log").read_text() == "kept\nkept\n"

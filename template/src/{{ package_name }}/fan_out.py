@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from .cancellation import WorkCancelledError, isolated, together
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -16,32 +18,37 @@ async def fan_out(
 ) -> list[Result]:
     """Return the results of `function` for all items, in their order.
 
+        users = await fan_out(fetch_user, [1, 2, 3], limit=2)
+
     At most `limit` calls run at once, and items are taken only as calls
     finish, so that an iterator of a million is fine. The first failure
     cancels the calls under way and starts no more.
 
     Raises:
         ExceptionGroup: A call failed; it holds every failure. One that
-            cancelled itself, or its task, is a RuntimeError in it.
+            cancelled itself is a WorkCancelledError in it.
         ValueError: The limit is below 1.
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}")
     results: dict[int, Result] = {}
-    waiting = enumerate(items)
 
-    async def work() -> None:
-        for position, item in waiting:
-            results[position] = await _call(function, item)
-            # The call may have swallowed the cancellation of this task.
-            _raise_if_cancelled()
+    async def call(position: int, item: Item) -> None:
+        try:
+            results[position] = await function(item)
+        except asyncio.CancelledError:
+            if works.ending:
+                raise
+            problem = f"the call for {item!r} was cancelled"
+            raise WorkCancelledError(  # noqa: ASYNC104 - not ours
+                problem,
+            ) from None
 
-    async with asyncio.TaskGroup() as group:
-        workers = [group.create_task(work()) for _ in range(limit)]
-    if any(worker.cancelled() for worker in workers):
-        # Neither the caller nor the group did that.
-        error = RuntimeError("a call cancelled the task it ran in")
-        raise ExceptionGroup("items are lost", [error])
+    async with together() as works:
+        for position, item in enumerate(items):
+            _ = works.start(call, position, item)
+            if len(works.running) == limit:
+                await works.next()
     return [results[position] for position in range(len(results))]
 
 
@@ -56,41 +63,18 @@ async def fan_out_outcomes(
     Unlike `fan_out`, a failure stops nothing: it takes the place of its
     item's result. Cancelling the caller cancels all calls.
 
+        outcomes = await fan_out_outcomes(fetch_user, [1, 2, 3])
+        users = [each for each in outcomes if isinstance(each, User)]
+
     Raises:
-        ExceptionGroup: The items themselves could not be read, or a
-            call cancelled the task that it ran in.
+        ExceptionGroup: The items themselves could not be read.
         ValueError: The limit is below 1.
     """
 
     async def outcome(item: Item) -> Result | Exception:
         try:
-            return await _call(function, item)
+            return await isolated(function, item)
         except Exception as error:  # noqa: BLE001 - an outcome
             return error
 
     return await fan_out(outcome, items, limit=limit)
-
-
-async def _call(
-    function: Callable[[Item], Awaitable[Result]],
-    item: Item,
-) -> Result:
-    """Return a call's result; let one that cancels itself fail.
-
-    A task group takes a task that ends as cancelled for one that nobody
-    misses, so its item would be lost without a word.
-    """
-    try:
-        return await function(item)
-    except asyncio.CancelledError as error:
-        _raise_if_cancelled()
-        raise RuntimeError(  # noqa: ASYNC104 - not the caller's
-            f"the call for {item!r} was cancelled",
-        ) from error
-
-
-def _raise_if_cancelled() -> None:
-    """Raise CancelledError if the running task was cancelled."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

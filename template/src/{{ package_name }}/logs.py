@@ -3,11 +3,10 @@
 import datetime
 import json
 import logging
-import logging.config
 import re
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal, TextIO
@@ -21,11 +20,13 @@ correlation_id: ContextVar[str] = ContextVar(
     default="",
 )
 
-# Fields of these names are written as ***, whatever they hold.
-SECRET_NAMES = re.compile(
-    "password|passwd|secret|token|authorization|cookie|api_?key",
-    re.IGNORECASE,
-)
+# What is named so is written as ***: a token or an accessToken, not a
+# token_count.
+WORDS = "authorization|api.?key|cookie|passwd|password|secret|token"
+SECRET_NAMES = re.compile(f"(.*[^a-z])?({WORDS})s?")
+
+# So deep are fields looked into; what is deeper is not printed.
+DEPTH = 10
 
 # What every record has; the rest came with `extra`.
 USUAL_FIELDS = {
@@ -41,7 +42,6 @@ PLAIN = re.compile(r"[A-Za-z0-9_.:/+-]+")
 # Quiet by default: nothing is printed unless `configure` is called.
 PACKAGE_LOGGER = logging.getLogger(__package__)
 PACKAGE_LOGGER.addHandler(logging.NullHandler())
-NO_HANDLER = {"class": "logging.NullHandler"}
 
 
 @contextmanager
@@ -71,8 +71,10 @@ def configure(
     """Print the log, one line a record; a second call takes over.
 
     The level is that of this package. Other libraries are printed from
-    WARNING on. Exceptions and the fields given as `extra` are included;
-    nothing else is collected, and fields named like secrets are masked.
+    WARNING on. Loggers and handlers of others stay as they are.
+    Exceptions and the fields given as `extra` are included; nothing
+    else is collected. What is named like a secret is masked, at any
+    depth.
 
     Args:
         level: The lowest level that is printed, such as "INFO".
@@ -92,28 +94,14 @@ def configure(
         raise ValueError(
             f"style must be one of {styles}, not {style!r}",
         )
-    handler = {
-        "class": "logging.StreamHandler",
-        "stream": stream or sys.stderr,
-        "formatter": "line",
-        "filters": ["correlation"],
-    }
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "filters": {"correlation": {"()": CorrelationFilter}},
-            "formatters": {"line": {"()": FORMATTERS[style]}},
-            "handlers": {"lines": handler, "none": NO_HANDLER},
-            "root": {"level": "WARNING", "handlers": ["lines"]},
-            "loggers": {
-                PACKAGE_LOGGER.name: {
-                    "level": level,
-                    "handlers": ["none"],
-                },
-            },
-        },
-    )
+    handler = Lines(stream or sys.stderr)
+    handler.setFormatter(FORMATTERS[style]())
+    root = logging.getLogger()
+    for former in root.handlers[:]:
+        if isinstance(former, Lines):
+            root.removeHandler(former)
+    root.addHandler(handler)
+    PACKAGE_LOGGER.setLevel(level)
 
 
 @contextmanager
@@ -129,24 +117,24 @@ def configured(
         ValueError: There is no such level or style.
     """
     root = logging.getLogger()
-    handlers, root_level = root.handlers[:], root.level
-    package_level = PACKAGE_LOGGER.level
+    handlers, package_level = root.handlers[:], PACKAGE_LOGGER.level
     try:
         configure(level=level, style=style, stream=stream)
         yield
     finally:
         root.handlers[:] = handlers
-        root.setLevel(root_level)
         PACKAGE_LOGGER.setLevel(package_level)
 
 
-class CorrelationFilter(logging.Filter):
-    """Adds the correlation id to every record, and drops none."""
+class Lines(logging.StreamHandler[TextIO]):
+    """Prints the log of this package, and the warnings of others."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return True, with the id set on the record."""
+        """Return whether to print, with the id set on the record."""
         record.correlation_id = correlation_id.get()
-        return True
+        name, _, _ = record.name.partition(".")
+        ours = name == PACKAGE_LOGGER.name
+        return ours or record.levelno >= logging.WARNING
 
 
 class JSONFormatter(logging.Formatter):
@@ -154,11 +142,7 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's fields as a JSON object."""
-        return json.dumps(
-            self._fields(record),
-            default=str,
-            skipkeys=True,
-        )
+        return json.dumps(self._fields(record))
 
     def _fields(self, record: logging.LogRecord) -> dict[str, object]:
         """Return what is known of a record, in the order to print."""
@@ -177,8 +161,7 @@ class JSONFormatter(logging.Formatter):
             fields["correlation_id"] = request_id
         for name, value in vars(record).items():
             if name not in USUAL_FIELDS:
-                secret = SECRET_NAMES.search(name)
-                fields.setdefault(name, "***" if secret else value)
+                fields.setdefault(name, _plain(name, value))
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
@@ -195,6 +178,39 @@ class KeyValueFormatter(JSONFormatter):
         for name, value in self._fields(record).items():
             pairs.append(f"{_quoted(name)}={_quoted(str(value))}")
         return " ".join(pairs)
+
+
+def _plain(name: str, value: object, depth: int = DEPTH) -> object:
+    """Return what JSON holds of a value, without secrets.
+
+    Whatever the value's class does, the record comes.
+    """
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    if SECRET_NAMES.fullmatch(words):
+        return "***"
+    try:
+        return _looked_into(value, depth)
+    except Exception as error:  # noqa: BLE001 - told
+        return f"({type(value).__name__} raises {type(error).__name__})"
+
+
+def _looked_into(value: object, depth: int) -> object:
+    match value:
+        case None | bool() | str():
+            return value
+        case int() | float() if abs(value) <= sys.float_info.max:
+            return value
+        case Mapping() if depth:
+            fields: dict[str, object] = {}
+            for key, each in value.items():
+                fields[str(key)] = _plain(str(key), each, depth - 1)
+            return fields
+        case list() | tuple() | set() | frozenset() if depth:
+            return [_plain("", each, depth - 1) for each in value]
+        case Mapping() | list() | tuple() | set() | frozenset():
+            return "..."
+        case _:
+            return str(value)
 
 
 def _quoted(text: str) -> str:

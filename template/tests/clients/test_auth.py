@@ -234,7 +234,8 @@ async def test_a_failed_renewal_is_told_to_all_who_wait(
     assert auth_api.calls.count(LOGIN) == 2
 
 
-async def test_after_a_failed_renewal_the_next_call_may_work(
+@pytest.mark.looptime
+async def test_half_a_minute_after_a_refused_renewal_a_call_may_work(
     auth_api: auth_server.AuthAPI,
     member: clients.AuthenticatedAPIClient,
 ) -> None:
@@ -244,8 +245,69 @@ async def test_after_a_failed_renewal_the_next_call_may_work(
         await member.fetch_user(1)
 
     auth_api.password = PASSWORD
+    await asyncio.sleep(31)
 
     assert (await member.fetch_user(1)).id == 1
+
+
+async def test_a_login_ends_what_a_refused_renewal_began(
+    auth_api: auth_server.AuthAPI,
+    member: clients.AuthenticatedAPIClient,
+) -> None:
+    auth_api.password = "changed"
+    auth_api.revoke()
+    with pytest.raises(clients.AuthenticationError, match="401"):
+        await member.fetch_user(1)
+
+    await member.authenticate("ada", "changed")
+
+    assert (await member.fetch_user(1)).id == 1
+
+
+async def test_a_changed_password_costs_one_login_for_many_calls(
+    auth_api: auth_server.AuthAPI,
+    member: clients.AuthenticatedAPIClient,
+) -> None:
+    auth_api.password = "changed"
+    auth_api.revoke()
+
+    outcomes = await member.fetch_user_outcomes(range(50), limit=5)
+
+    errors = {str(outcome) for outcome in outcomes}
+    assert len(errors) == 1
+    assert auth_api.calls.count(LOGIN) == 2
+
+
+async def test_a_renewal_that_broke_off_is_tried_again(
+    auth_api: auth_server.AuthAPI,
+    member: clients.AuthenticatedAPIClient,
+) -> None:
+    auth_api.revoke()
+    auth_api.plan(401)
+    auth_api.plan(503)
+    with pytest.raises(clients.AuthenticationError, match="503"):
+        await member.fetch_user(1)
+
+    assert (await member.fetch_user(1)).id == 1
+
+
+@pytest.mark.looptime
+async def test_another_try_waits_for_a_renewal_under_way(
+    auth_api: auth_server.AuthAPI,
+    member: clients.AuthenticatedAPIClient,
+) -> None:
+    auth_api.plan(503, retry_after="7")
+    retried = asyncio.create_task(member.fetch_user(2))
+    await asyncio.sleep(0.1)
+    auth_api.revoke()
+    auth_api.delay = 5
+
+    # It is refused after 5 seconds, and has a new token after 10.
+    await member.fetch_user(1)
+    await retried
+
+    calls = zip(auth_api.calls, auth_api.authorizations, strict=True)
+    assert [call for call, sent in calls if not sent] == [LOGIN, LOGIN]
 
 
 @pytest.mark.looptime

@@ -1,6 +1,7 @@
 """Tests of the event client, and of what it prints."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from unittest.mock import create_autospec
 
@@ -232,3 +233,14 @@ async def test_a_timeout_must_be_positive(seconds: float) -> None:
 
     with pytest.raises(ValueError, match="timeout must be above 0"):
         await clients.events.main(url, [1], timeout=seconds)
+
+
+async def test_an_id_that_is_no_number_is_refused(
+    event_api: event_server.EventAPI,
+    event_session: aiohttp.ClientSession,
+) -> None:
+    texts = dict.fromkeys(["title", "description", "location"], "a")
+    event_api.plan(200, json.dumps({"id": True, **texts}))
+
+    with pytest.raises(ValueError, match="answered no event"):
+        await clients.fetch_event(event_session, 1)

@@ -453,3 +453,12 @@ async def test_a_limit_below_one_is_refused(
 def test_a_timeout_must_be_positive() -> None:
     with pytest.raises(ValueError, match="timeout must be above 0"):
         clients.AsyncModelClient(URL, timeout=0)
+
+
+async def test_an_answer_that_is_nested_too_deeply_is_refused() -> None:
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, text="[" * 100_000)
+
+    async with mocked(answer) as client:
+        with pytest.raises(ValueError, match="did not answer JSON"):
+            await client.predict("churn", [1])

@@ -389,3 +389,39 @@ async def test_numbers_out_of_range_are_refused(
 async def test_a_timeout_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="timeout must be above 0"):
         await clients.fetch_with_retry("http://127.0.0.1:9", timeout=0)
+
+
+async def test_the_log_of_a_retry_holds_no_cookie(
+    api: api_server.UserAPI,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    api.plan(503)
+    api.plan(404)
+    url = f"{api.base_url}/"
+    limit = aiohttp.ClientTimeout(total=10)
+    async with aiohttp.ClientSession(
+        url,
+        cookies={"session": "hunter2"},
+        cookie_jar=aiohttp.CookieJar(unsafe=True),
+        timeout=limit,
+    ) as session:
+        with pytest.raises(clients.EventNotFoundError):
+            await clients.fetch_event(session, 1)
+
+    [line] = [str(vars(record)) for record in caplog.records]
+    assert f"GET {url}events/1 answered 503" in line
+    assert "hunter2" not in line
+
+
+async def test_the_log_of_a_retry_holds_no_query(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    api.plan(503)
+
+    await client.search_users("hunter2")
+
+    [line] = [str(vars(record)) for record in caplog.records]
+    assert f"GET {api.base_url}/users answered 503" in line
+    assert "hunter2" not in line

@@ -364,3 +364,13 @@ async def test_a_report_that_fails_releases_the_connection(
 
     assert str(caught.value) == "epoch 1"
     assert model_api.busy == 0
+
+
+async def test_a_line_that_is_nested_too_deeply_is_refused(
+    model_api: model_server.ModelAPI,
+    session: aiohttp.ClientSession,
+) -> None:
+    model_api.log = [b"[" * 60_000 + b"\n"]
+
+    with pytest.raises(ValueError, match="no line of a log"):
+        await read_all(session)

@@ -1,6 +1,7 @@
 """Tests of the user API client against a real server on loopback."""
 
 import asyncio
+import json
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -307,3 +308,42 @@ def test_a_base_url_that_is_none_is_refused(url: str) -> None:
 def test_a_timeout_must_be_positive(timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout must be above 0"):
         clients.UserAPIClient("http://127.0.0.1:9", timeout)
+
+
+@pytest.mark.parametrize("number", [True, 1.5, "1"])
+async def test_a_user_without_a_number_is_refused(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+    number: object,
+) -> None:
+    user = {"id": number, "name": "a", "email": "b"}
+    api.plan(200, json.dumps(user))
+
+    with pytest.raises(ValueError, match="answered no user"):
+        await client.fetch_user(1)
+
+
+async def test_an_answer_that_is_nested_too_deeply_is_refused(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+) -> None:
+    api.plan(200, "[" * 100_000)
+
+    with pytest.raises(ValueError, match="did not answer JSON"):
+        await client.fetch_user(1)
+
+
+async def test_closing_during_a_look_up_cancels_no_caller(
+    api: api_server.UserAPI,
+) -> None:
+    url = api.base_url.replace("127.0.0.1", "localhost")
+    client = clients.UserAPIClient(url)
+    await client.connect()
+    call = asyncio.create_task(client.fetch_user(1))
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    await client.close()
+
+    with pytest.raises(RuntimeError, match="closed meanwhile"):
+        await call

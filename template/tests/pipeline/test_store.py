@@ -195,18 +195,41 @@ async def test_a_pipe_that_nobody_writes_to_is_refused(
         await stored(pipeline.DataStore(tmp_path / "pipe"))
 
 
-def cut_off(path: Path) -> None:
-    """Leave what a killed program leaves that was writing."""
+def append(path: Path, text: str) -> None:
     with path.open("a") as file:
-        file.write('{"features": [2')
+        file.write(text)
 
 
-async def test_a_line_that_was_cut_off_harms_no_other(
+async def test_a_line_that_was_cut_off_is_refused_and_kept(
     store: pipeline.DataStore,
 ) -> None:
     await store.save(samples(1))
-    cut_off(store.path)
+    append(store.path, '{"features": [2')
+    before = store.path.read_bytes()
 
-    await pipeline.DataStore(store.path).save(samples(2, first=1))
+    with pytest.raises(ValueError, match=r"ends in a part.*features"):
+        await store.save(samples(2, first=1))
+
+    assert store.path.read_bytes() == before
+
+
+async def test_a_last_line_without_an_end_is_kept_and_ended(
+    store: pipeline.DataStore,
+) -> None:
+    append(store.path, samples(1)[0].to_json())
+
+    await store.save(samples(2, first=1))
 
     assert await stored(store) == samples(3)
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}\n"])
+async def test_saving_nothing_changes_nothing(
+    store: pipeline.DataStore,
+    text: str,
+) -> None:
+    append(store.path, text)
+
+    await store.save([])
+
+    assert store.path.read_text() == text

@@ -613,3 +613,75 @@ async def test_saving_says_how_many_were_saved(
     assert await pipeline.save_to_storage([], store) == 0
 
     assert [sample async for sample in store.read()] == samples
+
+
+async def fail() -> None:
+    raise LookupError("no luck")
+
+
+async def handle_a_failed_group() -> None:
+    with pytest.raises(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+
+async def test_a_source_may_handle_a_failed_group() -> None:
+    async def source() -> AsyncGenerator[bytes, None]:
+        for number in range(30):
+            await handle_a_failed_group()
+            yield record(number)
+
+    store = Store()
+    await pipeline.data_pipeline(source(), store)
+
+    assert store.numbers == list(range(30))
+
+
+async def test_preprocessing_may_handle_a_failed_group() -> None:
+    async def preprocess(batch: Sequence[bytes]) -> Outcomes:
+        await handle_a_failed_group()
+        return await pipeline.preprocess_batch(batch)
+
+    store = Store()
+    await pipeline.data_pipeline(
+        Source().records(30),
+        store,
+        preprocess=preprocess,
+    )
+
+    assert store.numbers == list(range(30))
+
+
+async def test_a_store_may_handle_a_failed_group() -> None:
+    class Handling(Store):
+        async def save(
+            self,
+            samples: Sequence[pipeline.Sample],
+        ) -> None:
+            await handle_a_failed_group()
+            await super().save(samples)
+
+    store = Handling()
+    await pipeline.data_pipeline(Source().records(60), store)
+
+    assert store.numbers == list(range(60))
+
+
+async def test_a_source_that_is_cancelled_fails_the_run() -> None:
+    async def source() -> AsyncGenerator[bytes, None]:
+        yield record(1)
+        raise asyncio.CancelledError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await pipeline.data_pipeline(source(), Store())
+
+    assert caught.group_contains(RuntimeError, match="was cancelled")
+
+
+async def test_a_failure_leaves_the_caller_uncancelled() -> None:
+    with pytest.raises(ExceptionGroup):
+        await pipeline.data_pipeline(Source().that_fails(), Store())
+
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()

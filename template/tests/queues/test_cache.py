@@ -236,3 +236,41 @@ async def test_nothing_stays_of_keys_that_failed() -> None:
 async def test_a_size_below_one_is_refused(source: Source) -> None:
     with pytest.raises(ValueError, match="max_size must be at least 1"):
         queues.AsyncCache(source.load, max_size=0)
+
+
+async def test_a_load_that_needs_itself_says_so() -> None:
+    async def load(key: str) -> str:
+        return await cache.get(key[::-1])
+
+    cache = queues.AsyncCache(load)
+    with pytest.raises(RuntimeError, match="load of 'ab' needs 'ab'"):
+        await cache.get("ab")
+
+
+async def test_a_load_may_need_another_key() -> None:
+    async def load(number: int) -> int:
+        return await cache.get(number - 1) if number else 7
+
+    cache = queues.AsyncCache(load)
+
+    assert await cache.get(5) == 7
+
+
+async def leave_as_the_load_fails(source: Source) -> None:
+    call = asyncio.create_task(queues.AsyncCache(source.load).get("a"))
+    await asyncio.sleep(1)
+    [load] = asyncio.all_tasks() - {call, asyncio.current_task()}
+    load.add_done_callback(lambda _: call.cancel())
+    await asyncio.gather(call, return_exceptions=True)
+
+
+async def test_a_load_that_fails_as_the_last_caller_leaves_is_quiet(
+    source: Source,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source.error = LookupError("no luck")
+
+    await leave_as_the_load_fails(source)
+    gc.collect()
+
+    assert caplog.records == []

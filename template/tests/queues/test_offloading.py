@@ -361,6 +361,62 @@ async def test_a_process_that_dies_is_an_error() -> None:
             await processes.run(os._exit, 3)
 
 
+class Unpicklable(Exception):  # pragma: no cover - in a process
+    """Can be sent by a process, and not be received."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(first + second)
+
+
+def raise_unpicklable() -> None:  # pragma: no cover - in a process
+    raise Unpicklable(1, 2)
+
+
+@pytest.mark.slow
+async def test_a_pool_goes_on_after_a_process_that_died() -> None:
+    async with queues.ProcessPool(1) as processes:
+        for function in (raise_unpicklable, os.abort):
+            with pytest.raises(BrokenProcessPool):
+                await processes.run(function)
+        result = await processes.run(abs, -3)
+
+    assert result == 3
+
+
+async def test_the_end_of_an_iterator_is_an_error(
+    threads: queues.ThreadPool,
+) -> None:
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        await threads.run(next, iter([]))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_end_of_an_iterator_in_a_process_is_an_error(
+    processes: queues.ProcessPool,
+) -> None:
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        await processes.run(next, iter([]))
+
+
+async def test_a_pool_that_is_cancelled_twice_ends_its_threads_first(
+    pipe: Path,
+) -> None:
+    pool = queues.ThreadPool(1)
+    await pool.__aenter__()
+    call = asyncio.create_task(pool.run(pipe.read_bytes))
+    await asyncio.to_thread(lambda: None)
+    closing = asyncio.create_task(pool.close())
+    for _ in range(2):
+        await asyncio.to_thread(lambda: None)
+        closing.cancel()
+
+    await asyncio.to_thread(pipe.write_bytes, b"end")
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+
+    assert await call == b"end"
+
+
 @pytest.mark.parametrize(
     "pool",
     [queues.ThreadPool(), queues.ProcessPool()],

@@ -244,10 +244,55 @@ async def test_a_processor_can_be_used_again() -> None:
     with pytest.raises(ExceptionGroup):
         await processor.process_all([2])
 
-    assert await processor.process_all([1, 3]) == [1, 3]
+    assert sorted(await processor.process_all([1, 3])) == [1, 3]
 
 
 @pytest.mark.parametrize("name", ["consumers", "queue_size"])
 async def test_a_number_below_one_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1"):
         queues.QueueProcessor(double, **{name: 0})
+
+
+async def fail_in_a_group(number: int) -> int:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fail_on_two(2))
+        return number
+
+
+async def handle_a_failed_group(number: int) -> int:
+    with pytest.raises(ExceptionGroup):
+        await fail_in_a_group(number)
+    return number
+
+
+async def test_an_item_may_handle_a_failed_group() -> None:
+    processor = queues.QueueProcessor(handle_a_failed_group)
+
+    assert len(await processor.process_all(range(9))) == 9
+
+
+async def test_a_source_may_handle_a_failed_group() -> None:
+    async def source() -> AsyncIterator[int]:
+        for number in range(9):
+            yield await handle_a_failed_group(number)
+
+    processor = queues.QueueProcessor(double, consumers=1)
+
+    assert len(await processor.process_all(source())) == 9
+
+
+async def test_a_source_that_is_a_generator_is_closed() -> None:
+    closed = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 2
+        finally:
+            closed.append(True)
+
+    processor = queues.QueueProcessor(fail_on_two, queue_size=1)
+    with pytest.raises(ExceptionGroup):
+        await processor.process_all(source())
+
+    assert closed == [True]

@@ -122,6 +122,37 @@ async def test_a_task_that_cancels_itself_has_failed(
     assert queue.results == results
 
 
+async def test_a_task_that_fails_by_a_group_has_failed() -> None:
+    async def fail_in_a_group() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+    queue = queues.AsyncTaskQueue()
+    result = await queue.process_task("group", fail_in_a_group)
+
+    assert isinstance(result.error, ExceptionGroup)
+
+
+async def test_a_function_may_come_with_its_arguments() -> None:
+    async def divide(number: int, *, by: int) -> float:
+        return number / by
+
+    queue = queues.AsyncTaskQueue()
+    result = await queue.process_task("half", divide, 3, by=2)
+
+    assert result.result == 1.5
+
+
+async def test_results_can_be_forgotten(gauge: Gauge) -> None:
+    queue = queues.AsyncTaskQueue()
+    await queue.process_all(waits(gauge, 0, 0))
+
+    queue.forget_results()
+    await queue.process_task("last", gauge.wait, 0)
+
+    assert [result.task_id for result in queue.results] == ["last"]
+
+
 @pytest.mark.looptime
 async def test_as_many_run_at_once_as_the_limit_says(
     gauge: Gauge,

@@ -654,3 +654,13 @@ async def test_large_files_stream(
     _, most = tracemalloc.get_traced_memory()
     assert lengths == {499}
     assert most < 8_000 * 500 / 5
+
+
+async def test_a_link_that_leads_to_itself_is_an_error(
+    tmp_path: Path,
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(link)
+
+    with pytest.raises(OSError, match="link"):
+        await storage.AsyncFileHandler().write_lines(link, ["a"])

@@ -333,3 +333,37 @@ async def test_concurrent_changes_of_one_record_lose_nothing(
             writers.create_task(increment(other_store))
 
     assert (await store.get(1)).data == {"count": 20}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "others"),
+    [
+        ("a", ["a\0b", "a\0c", {"s": "a"}, ["a"]]),
+        (2**63, [2**63 + 1, 2.0**63 + 2**11, str(2**63)]),
+        (1, [True, "1", 1.5]),
+        (0, [False, None, ""]),
+        (None, [0, False, ""]),
+    ],
+)
+async def test_a_query_finds_no_other_value(
+    store: storage.RecordStore,
+    wanted: str | int | None,
+    others: list[object],
+) -> None:
+    for value in [*others, wanted]:
+        await store.add("kind", {"value": value})
+
+    found = store.query("kind", {"value": wanted}, page_size=2)
+
+    assert [record.data["value"] async for record in found] == [wanted]
+
+
+async def test_numbers_beyond_64_bits_are_beyond_all_records(
+    store: storage.RecordStore,
+) -> None:
+    await add_numbers(store, 2)
+    most = 2**70
+
+    assert await store.list(after=most) == []
+    assert len(await store.list(after=-most, limit=most)) == 2
+    assert await numbers(store, page_size=most) == [0, 1]

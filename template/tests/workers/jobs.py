@@ -1,6 +1,7 @@
 """Tasks of the tests: they fail, wait, and do things once."""
 
 import asyncio
+import json
 import math
 import os
 import sqlite3
@@ -39,6 +40,14 @@ async def sleep(seconds: float) -> float:
     return seconds
 
 
+async def linger() -> None:
+    """Take some seconds to end."""
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        await asyncio.sleep(9)
+
+
 async def fail() -> str:
     """Raise the planned failures, one a try, then return a word."""
     STARTED.append(asyncio.get_running_loop().time())
@@ -47,12 +56,24 @@ async def fail() -> str:
     return "done"
 
 
+async def fail_in_a_group() -> None:
+    """Fail by a task group, with the planned failures."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fail())
+
+
 async def answer(kind: str) -> Any:  # noqa: ANN401 - of any kind
     """Return a tuple or something that JSON cannot hold."""
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
-    answers = {"tuple": (1, 2), "set": {1}, "nan": math.nan}
+    answers = {
+        "tuple": (1, 2),
+        "set": {1},
+        "nan": math.nan,
+        # json takes it, and what stores results does not.
+        "500 deep": json.loads("[" * 500 + "]" * 500),
+    }
     return answers.get(kind, deep)
 
 
@@ -85,7 +106,9 @@ JOBS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
     "answer": answer,
     "ask": ask,
     "fail": fail,
+    "fail_in_a_group": fail_in_a_group,
     "follow": follow,
+    "linger": linger,
     "pay": pay,
     "sleep": sleep,
 }

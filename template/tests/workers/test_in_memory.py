@@ -136,7 +136,7 @@ async def test_results_are_what_json_makes_of_them(
     assert result.result == [1, 2]
 
 
-@pytest.mark.parametrize("kind", ["set", "nan", "deep"])
+@pytest.mark.parametrize("kind", ["set", "500 deep", "nan", "deep"])
 async def test_a_result_that_json_cannot_hold_is_an_error(
     client: workers.TaskClient,
     kind: str,
@@ -286,7 +286,7 @@ async def test_a_cancellation_inside_a_task_is_an_outcome(
 
     result = await client.run("fail")
 
-    assert isinstance(result.error, asyncio.CancelledError)
+    assert "the work was cancelled" in str(result.error)
 
 
 async def test_closing_ends_the_tasks_under_way() -> None:
@@ -482,3 +482,58 @@ async def test_failures_are_quiet_unless_configured(
     await client.run("fail")
 
     assert capsys.readouterr() == ("", "")
+
+
+async def test_a_group_of_errors_comes_back_as_one(
+    client: workers.TaskClient,
+) -> None:
+    inner = ExceptionGroup("inner", [LookupError("no luck")])
+    group = ExceptionGroup("outer", [inner, OSError(2, "?")])
+    jobs.FAILURES.append(group)
+
+    result = await client.run("fail")
+
+    assert repr(result.error) == repr(group)
+
+
+async def test_a_task_that_fails_by_a_group_has_failed(
+    client: workers.TaskClient,
+) -> None:
+    jobs.FAILURES.append(LookupError("no luck"))
+
+    result = await client.run("fail_in_a_group")
+
+    assert isinstance(result.error, ExceptionGroup)
+    assert repr(result.error.exceptions) == "(LookupError('no luck'),)"
+
+
+async def test_a_wait_for_another_try_holds_no_slot() -> None:
+    jobs.FAILURES.append(ConnectionError("down"))
+    settings = workers.TaskSettings(max_concurrent=1, first_wait=20)
+    loop = asyncio.get_running_loop()
+    async with memory_client(settings) as client:
+        failing = await client.submit("fail")
+        start = loop.time()
+        await client.run("sleep", {"seconds": 1})
+        took = loop.time() - start
+        result = await client.wait(failing)
+
+    assert took == pytest.approx(1, abs=0.2)
+    assert result.result == "done"
+
+
+async def test_closing_again_while_tasks_end_leaves_none() -> None:
+    before = asyncio.all_tasks()
+    client = memory_client()
+    await client.connect()
+    await client.submit("linger")
+    await asyncio.sleep(1)
+
+    closing = asyncio.create_task(client.close())
+    for _ in range(2):
+        await asyncio.sleep(1)
+        closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+
+    assert asyncio.all_tasks() == before

@@ -101,12 +101,75 @@ async def test_a_task_that_failed_is_tried_again(
     assert (result.result, len(jobs.STARTED)) == ("done", 3)
 
 
+WAITING = replace(jobs.SETTINGS, first_wait=0.2, longest_wait=1)
+
+
+async def until_one_waits(redis: Redis) -> None:
+    """Return when a task waits for another try."""
+    async with asyncio.timeout(5):
+        # Nobody but Redis knows.
+        while not await redis.exists("tasks-waiting"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_task_that_fails_by_a_group_has_failed(
+    redis_server: conftest.RedisServer,
+    client: workers.TaskClient,
+    redis: Redis,
+) -> None:
+    jobs.FAILURES.append(LookupError("no luck"))
+
+    async with redis_server.worker():
+        result = await client.run("fail_in_a_group", timeout=5)
+
+    assert isinstance(result.error, ExceptionGroup)
+    assert repr(result.error.exceptions) == "(LookupError('no luck'),)"
+    assert await redis.xlen("tasks") == 0
+
+
+async def test_a_wait_for_another_try_holds_no_slot(
+    redis_server: conftest.RedisServer,
+    client: workers.TaskClient,
+    redis: Redis,
+) -> None:
+    jobs.FAILURES.append(ConnectionError("down"))
+    settings = replace(WAITING, max_concurrent=1)
+
+    async with redis_server.worker(settings=settings):
+        failing = await client.submit("fail")
+        await until_one_waits(redis)
+        between = await client.run("add", {"first": 1}, 5)
+        waiting = await redis.exists("tasks-waiting")
+        result = await client.wait(failing, 5)
+
+    assert (between.result, waiting, result.result) == (2, 1, "done")
+    assert await redis.exists("tasks-waiting") == 0
+
+
+async def test_a_wait_for_another_try_outlives_the_worker(
+    redis_server: conftest.RedisServer,
+    client: workers.TaskClient,
+    redis: Redis,
+) -> None:
+    jobs.FAILURES.append(ConnectionError("down"))
+    async with redis_server.worker(settings=WAITING):
+        failing = await client.submit("fail")
+        await until_one_waits(redis)
+
+    async with redis_server.worker():
+        result = await client.wait(failing, 5)
+
+    assert result.result == "done"
+
+
+@pytest.mark.parametrize("kind", ["set", "500 deep"])
 async def test_a_result_that_json_cannot_hold_is_an_error(
+    kind: str,
     redis_server: conftest.RedisServer,
     client: workers.TaskClient,
 ) -> None:
     async with redis_server.worker():
-        result = await client.run("answer", {"kind": "set"}, 5)
+        result = await client.run("answer", {"kind": kind}, 5)
 
     assert "the result of answer is not JSON" in str(result.error)
 

@@ -29,6 +29,7 @@ class Streams:
         done: The ids of the messages that were acknowledged, each with
             the number of the results that had been saved by then.
         group_error: What Redis answers when the group is made.
+        waiting: The messages with a delay, by when they are due.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,7 @@ class Streams:
         self.idle: list[tuple[bytes, int]] = []
         self.done: list[tuple[str, int]] = []
         self.group_error: Exception | None = None
+        self.waiting: dict[bytes, float] = {}
         self.results = InmemoryResultBackend[object]()
         broker = workers.make_broker(
             jobs.JOBS,
@@ -56,7 +58,7 @@ class Streams:
         )
         return self.broker.formatter.dumps(task).message
 
-    async def run(self, name: str) -> workers.TaskResult:
+    async def run(self, name: str) -> workers.WorkerResult:
         """Let a worker run until this task has a result; return it."""
         stop = asyncio.Event()
         run = workers.run_worker(self.broker, stop)
@@ -89,12 +91,31 @@ class Streams:
     async def xreadgroup(
         self,
         *_: object,
+        block: int,
         **__: object,
     ) -> list[tuple[str, Messages]]:
-        found = await self.new.get()
+        try:
+            async with asyncio.timeout(block / 1000):
+                found = await self.new.get()
+        except TimeoutError:
+            return []
         if isinstance(found, Exception):
             raise found
         return [("tasks", [("new", {b"data": found})])]
+
+    async def time(self) -> tuple[int, int]:
+        return 0, round(asyncio.get_running_loop().time() * 1_000_000)
+
+    async def zadd(self, _: str, due: dict[bytes, float]) -> None:
+        self.waiting.update(due)
+
+    async def eval(self, *arguments: object) -> object:
+        now = asyncio.get_running_loop().time() * 1000
+        for message, due in list(self.waiting.items()):
+            if due <= now:
+                del self.waiting[message]
+                self.new.put_nowait(message)
+        return arguments[-1]
 
     def pipeline(self, **_: bool) -> Self:
         return self
@@ -192,6 +213,22 @@ async def test_a_task_that_the_worker_does_not_know_is_an_error(
     error = (await streams.run("sum")).error
 
     assert str(error) == "the worker has no task 'sum'"
+
+
+async def test_a_task_that_failed_waits_outside_of_its_worker(
+    streams: Streams,
+) -> None:
+    jobs.FAILURES.append(ConnectionError("down"))
+    streams.new.put_nowait(streams.message("fail"))
+    start = asyncio.get_running_loop().time()
+
+    result = await streams.run("fail")
+
+    took = asyncio.get_running_loop().time() - start
+    # A second and the jitter, and a look every second.
+    assert 1 <= took <= 3.5
+    assert result.result == "done"
+    assert streams.done == [("new", 0), ("new", 1)]
 
 
 async def test_what_is_no_task_is_dropped(streams: Streams) -> None:

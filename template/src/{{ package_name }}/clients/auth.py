@@ -13,6 +13,21 @@ from yarl import URL
 from .retries import RetryPolicy, fetch_json
 from .users import UserAPIClient
 
+# What a login answers to a wrong name or password: RFC 6749, 5.2, and
+# common use.
+REFUSALS = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+    },
+)
+
+
+# So long no other login follows one that was refused, but by
+# `authenticate`.
+REFUSAL_SECONDS = 30
+
 
 class AuthenticationError(Exception):
     """The API gave no token."""
@@ -33,10 +48,15 @@ class _Token:
 class AuthenticatedAPIClient(UserAPIClient):
     """A `UserAPIClient` that logs in, and renews its token in time.
 
+        async with AuthenticatedAPIClient(base_url) as client:
+            await client.authenticate(username, password)
+            user = await client.fetch_user(1)
+
     Log in by `authenticate`, which also connects; all calls then carry
     the token. A call that finds the token expired, or is answered 401,
     renews it and is sent once more. However many calls wait for a new
-    token, there is one login. No login is ever repeated by itself.
+    token, there is one login. No login is ever repeated by itself, and
+    for half a minute none follows one that was refused.
 
     The token goes to the API's own host alone, and neither it nor the
     password is shown by `repr`, by errors or by logs.
@@ -70,7 +90,9 @@ class AuthenticatedAPIClient(UserAPIClient):
         self._login_url = URL(f"{self.base_url}/login")
         self._credentials: _Credentials | None = None
         self._token: _Token | None = None
-        self._renewal: asyncio.Task[Exception | None] | None = None
+        self._renewal: asyncio.Task[_Token | Exception] | None = None
+        self._refusal: Exception | None = None
+        self._refused_until = 0.0
 
     async def connect(self) -> None:
         """Open the session; connecting twice is fine."""
@@ -82,7 +104,7 @@ class AuthenticatedAPIClient(UserAPIClient):
         Calls that wait for a new token end with a RuntimeError.
         """
         renewal, self._renewal = self._renewal, None
-        self._credentials = self._token = None
+        self._credentials = self._token = self._refusal = None
         try:
             if renewal is not None:
                 renewal.cancel()
@@ -105,6 +127,7 @@ class AuthenticatedAPIClient(UserAPIClient):
         credentials = _Credentials(username, password)
         self._token = await self._log_in(self._open(), credentials)
         self._credentials = credentials
+        self._refusal = None
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -140,10 +163,10 @@ class AuthenticatedAPIClient(UserAPIClient):
         at_home = request.url.origin() == self._login_url.origin()
         if not at_home and request.method == "POST":
             raise AuthenticationError("the login leads to another host")
-        token = self._token
-        log_in = request.url == self._login_url
-        if token is None or log_in or not at_home:
+        if request.url == self._login_url or not at_home:
             return await handler(request)
+        # Another call may have found that the former is refused.
+        token = await self._ensure_token()
         request.headers[AUTHORIZATION] = f"Bearer {token.value}"
         try:
             response = await handler(request)
@@ -155,8 +178,8 @@ class AuthenticatedAPIClient(UserAPIClient):
             self._token = None
         return response
 
-    async def _ensure_token(self) -> None:
-        """Wait for a token that is good, in one login for all calls.
+    async def _ensure_token(self) -> _Token:
+        """Return a token that is good, after one login for all calls.
 
         The login is a task of its own, so that a call that is cancelled
         does not take it away from the others.
@@ -168,34 +191,47 @@ class AuthenticatedAPIClient(UserAPIClient):
             )
         now = asyncio.get_running_loop().time()
         if self._token is not None and now < self._token.renew_at:
-            return
+            return self._token
+        if self._refusal is not None and now < self._refused_until:
+            raise AuthenticationError(
+                f"no new token: {self._refusal}",
+            ) from self._refusal
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(
                 self._renew(session, credentials),
             )
         renewal = self._renewal
         await asyncio.wait([renewal])
-        if renewal.cancelled():
+        outcome = None if renewal.cancelled() else renewal.result()
+        if outcome is None:
             raise RuntimeError("the client was closed during a login")
-        error = renewal.result()
-        if error is not None:
+        if isinstance(outcome, Exception):
             raise AuthenticationError(
-                f"no new token: {error}",
-            ) from error
+                f"no new token: {outcome}",
+            ) from outcome
+        return outcome
 
     async def _renew(
         self,
         session: aiohttp.ClientSession,
         credentials: _Credentials,
-    ) -> Exception | None:
-        """Renew the token; return why not, for all that wait."""
+    ) -> _Token | Exception:
+        """Return a new token, or why there is none, for all that wait.
+
+        A login that is refused is not tried again at once: a few of
+        those lock an account.
+        """
         try:
             token = await self._log_in(session, credentials)
         except Exception as error:  # noqa: BLE001 - told
+            if self._credentials is credentials and _is_refusal(error):
+                now = asyncio.get_running_loop().time()
+                self._refused_until = now + REFUSAL_SECONDS
+                self._refusal = error
             return error
         if self._credentials is credentials:
             self._token = token
-        return None
+        return token
 
     async def _log_in(
         self,
@@ -239,6 +275,14 @@ def _parse_login(answer: object) -> tuple[str, float]:
             raise AuthenticationError(problem)
         case _:
             raise AuthenticationError(problem)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Return whether a login failed for its name or its password."""
+    cause = error.__cause__
+    if not isinstance(cause, aiohttp.ClientResponseError):
+        return False
+    return cause.status in REFUSALS
 
 
 def _is_token(value: str) -> bool:

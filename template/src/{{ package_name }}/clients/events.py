@@ -29,8 +29,11 @@ class EventNotFoundError(LookupError):
     """The API knows no event of this id."""
 
     def __init__(self, event_id: int) -> None:
-        super().__init__(f"there is no event {event_id}")
+        super().__init__(event_id)
         self.event_id = event_id
+
+    def __str__(self) -> str:
+        return f"there is no event {self.event_id}"
 
 
 async def fetch_event(
@@ -124,7 +127,7 @@ def _parse_event(answer: object) -> Event:
             "title": str(title),
             "description": str(description),
             "location": str(location),
-        }:
+        } if not isinstance(id_, bool):
             return Event(id_, title, description, location)
         case _:
             raise ValueError(f"the API answered no event: {answer!r}")

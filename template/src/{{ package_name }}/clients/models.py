@@ -40,9 +40,11 @@ class Deployment:
 class AsyncModelClient:
     """Talks to an API of models. All calls share one pool.
 
-    Use it as `async with AsyncModelClient(url) as client:`, or call
-    `connect` and `disconnect`. Nothing is repeated by itself. HTTP
-    errors are httpx2's own, and subclasses of `httpx2.HTTPError`.
+        async with AsyncModelClient(base_url) as client:
+            prediction = await client.predict("prices", [1.5, 2])
+
+    Or call `connect` and `disconnect`. Nothing is repeated by itself.
+    HTTP errors are httpx2's own, and subclasses of `httpx2.HTTPError`.
 
     Args:
         base_url: Where the API is, such as https://api.example.com/v1.
@@ -163,7 +165,7 @@ class AsyncModelClient:
         response.raise_for_status()
         try:
             answer: object = response.json()
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise ValueError(
                 f"{method} {path} did not answer JSON: {error}",
             ) from error

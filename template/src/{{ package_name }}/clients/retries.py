@@ -9,11 +9,12 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import aiohttp
 import stamina
 
+from ..cancellation import WorkCancelledError, isolated
 from .checks import check_seconds
 
 # stamina's log, too, is quiet unless the application configures it.
@@ -38,6 +39,9 @@ TRANSIENT_ERRORS = (
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How failed calls are repeated: exponential backoff with jitter.
+
+        policy = RetryPolicy(max_retries=5, total_timeout=30)
+        answer = await policy.call(fetch)
 
     Attributes:
         max_retries: How many tries may follow the first.
@@ -91,13 +95,13 @@ class RetryPolicy:
         failures: list[Exception] = []
 
         async def attempt() -> Result:
-            if first_failure:
-                raise first_failure.pop()
             try:
+                if first_failure:
+                    raise first_failure.pop()
                 return await operation()
             except Exception as error:
                 failures.append(error)
-                raise
+                raise _FailedTry(error) from error
 
         try:
             async with deadline:
@@ -106,9 +110,10 @@ class RetryPolicy:
                 try:
                     return await operation()
                 except Exception as error:  # noqa: BLE001 - kept
-                    failures.append(error)
                     first_failure = [error]
                 return await self._retrying(end)(attempt)
+        except _FailedTry as failed:
+            raise failed.error from failed.error.__cause__
         except TimeoutError:
             if deadline.expired() and failures:
                 raise failures[-1] from None
@@ -118,7 +123,8 @@ class RetryPolicy:
         """Return what repeats a call by this policy, until `end`."""
         loop = asyncio.get_running_loop()
 
-        def next_wait(error: Exception) -> bool | datetime.timedelta:
+        def next_wait(failed: Exception) -> bool | datetime.timedelta:
+            error = cast("_FailedTry", failed).error
             wait = _retry_after(error)
             if wait is None or wait <= datetime.timedelta():
                 return _is_transient(error)
@@ -136,6 +142,25 @@ class RetryPolicy:
             wait_max=self.longest_wait,
             wait_jitter=self.jitter,
         ).on(next_wait)
+
+
+class _FailedTry(Exception):
+    """What stamina sees of a failure, and logs when it tries again.
+
+    The repr of aiohttp's own error shows the session's cookies.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+    def __repr__(self) -> str:
+        error = self.error
+        if not isinstance(error, aiohttp.ClientResponseError):
+            return repr(error)
+        request = error.request_info
+        url = request.real_url.with_query(None).with_user(None)
+        return f"{request.method} {url} answered {error.status}"
 
 
 def _is_transient(error: Exception) -> bool:
@@ -208,6 +233,7 @@ async def fetch_json(
         aiohttp.ClientPayloadError: The answer has broken off.
         TimeoutError: The last try took longer than the session allows.
         ValueError: The answer is not JSON.
+        RuntimeError: The session was closed meanwhile.
     """
     method = method.upper()
     if not retry_unsafe and method not in IDEMPOTENT_METHODS:
@@ -227,12 +253,18 @@ async def fetch_json(
             return None
         try:
             return json.loads(answer)
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise ValueError(
                 f"{method} {url} did not answer JSON: {error}",
             ) from error
 
-    return await retry.call(fetch)
+    try:
+        # A session that is closed cancels the look-ups of its hosts.
+        return await isolated(retry.call, fetch)
+    except WorkCancelledError as error:
+        raise RuntimeError(
+            f"{method} {url}: the session was closed meanwhile",
+        ) from error
 
 
 async def fetch_with_retry(

@@ -138,7 +138,7 @@ def _parse_line(line: bytes) -> LogLine:
     problem = f"no line of a log: {line!r}"
     try:
         entry = json.loads(line)
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise ValueError(problem) from error
     match entry:
         case {"state": str(state), "message": str(message)}:

@@ -27,16 +27,22 @@ class UserNotFoundError(LookupError):
     """The API knows no user of this id."""
 
     def __init__(self, user_id: int) -> None:
-        super().__init__(f"there is no user {user_id}")
+        super().__init__(user_id)
         self.user_id = user_id
+
+    def __str__(self) -> str:
+        return f"there is no user {self.user_id}"
 
 
 class UserAPIClient:
     """Fetches and finds users. All calls share one session.
 
-    Use it as `async with UserAPIClient(url) as client:`, or call
-    `connect` and `close`. Transient failures are repeated as `retry`
-    says.
+        async with UserAPIClient(base_url) as client:
+            user = await client.fetch_user(1)
+            users = await client.fetch_multiple_users([1, 2, 3])
+
+    Or call `connect` and `close`. Transient failures are repeated as
+    `retry` says.
 
     Args:
         base_url: Where the API is, such as https://api.example.com/v1.
@@ -184,7 +190,11 @@ class UserAPIClient:
 
 def _parse_user(answer: object) -> User:
     match answer:
-        case {"id": int(id_), "name": str(name), "email": str(email)}:
+        case {
+            "id": int(id_),
+            "name": str(name),
+            "email": str(email),
+        } if not isinstance(id_, bool):
             return User(id=id_, name=name, email=email)
         case _:
             raise ValueError(f"the API answered no user: {answer!r}")

@@ -38,11 +38,14 @@ def profiled(main: Coroutine[Any, Any, Result]) -> Result:
         coroutine: Any,  # noqa: ANN401 - whatever create_task accepts
         **options: Any,  # noqa: ANN401 - whatever create_task was given
     ) -> asyncio.Task[Any]:
-        return asyncio.Task(
+        task = asyncio.Task(
             _timed(coroutine, waits, steps),
             loop=loop,
             **options,
         )
+        # A task that is cancelled before its first step never steps it.
+        task.add_done_callback(lambda _: coroutine.close())
+        return task
 
     profiler = cProfile.Profile()
     with asyncio.Runner() as runner:

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 from io import BufferedReader
 from pathlib import Path
 
-from ..threads import finish, in_thread
+from ..cancellation import finish
+from ..threads import in_thread
 
 # Bytes per call in a thread.
 CHUNK_SIZE = 64 * 1024

@@ -87,6 +87,10 @@ class ModelConfig:
 class MLModel:
     """Learns to tell targets from features, as a weighted sum of them.
 
+        model = MLModel(ModelConfig("prices", "1.0"))
+        error = await model.train(samples)
+        prediction = model.predict([1.5, 2])
+
     Raises:
         ValueError: The configuration names another framework.
     """

@@ -23,6 +23,10 @@ class Store(Protocol):
 class DataStore:
     """Keeps samples in a file of JSON lines.
 
+        store = DataStore("samples.jsonl")
+        await store.save(samples)
+        again = [sample async for sample in store.read()]
+
     One store at a time may write to a file.
 
     Args:
@@ -36,11 +40,12 @@ class DataStore:
     async def save(self, samples: Sequence[Sample]) -> None:
         """Append samples: all of them, or none if it fails.
 
-        A line that a killed program has left unfinished is dropped.
         Cancelled while it writes, it ends writing first.
 
         Raises:
             OSError: The file cannot be written.
+            ValueError: The file ends in the middle of a line, as a
+                program that is killed leaves it.
         """
         batch = list(samples)
         async with self._saving:
@@ -60,29 +65,39 @@ class DataStore:
                 yield parse_sample(line)
 
 
-def _size_of_lines(path: Path) -> int:
-    """Return the bytes up to the end of the last whole line.
-
-    A program that was killed while it wrote leaves a part of one.
-    """
-    if not path.exists() or not path.stat().st_size:
-        return 0
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
-        return data.rfind(b"\n") + 1
-
-
 def _append(path: Path, samples: Sequence[Sample]) -> None:
     lines = "".join(f"{sample.to_json()}\n" for sample in samples)
-    size = _size_of_lines(path)
+    size = path.stat().st_size if path.exists() else 0
+    end = _line_end(path, size) if samples else b""
     try:
         with path.open("ab") as file:
-            file.truncate(size)
-            file.write(lines.encode())
+            file.write(end + lines.encode())
     except OSError:
         # A disk that is full has taken a part of the batch.
         if path.exists():
             os.truncate(path, size)
         raise
+
+
+def _line_end(path: Path, size: int) -> bytes:
+    """Return what ends the last line, nothing if it is whole.
+
+    Raises:
+        ValueError: The line is a part of one.
+    """
+    if not size:
+        return b""
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        line = data[data.rfind(b"\n") + 1 :]
+    if not line:
+        return b""
+    try:
+        parse_sample(line)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} ends in a part of a line: mend or remove {line!r}",
+        ) from error
+    return b"\n"

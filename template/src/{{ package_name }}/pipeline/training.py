@@ -9,19 +9,18 @@ from collections.abc import (
     Callable,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
+from ..cancellation import Works, isolated, together
 from .lines import read_lines
 from .samples import Sample, parse_sample
 from .store import Store
 
 Batch = Sequence[bytes]
 Outcomes = Sequence[Sample | Exception]
-Preprocessed = tuple[Batch, Outcomes]
-Result = TypeVar("Result")
+Preprocessing = tuple[Batch, asyncio.Future[Outcomes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,11 @@ class BadRecordError(ValueError):
     """A record was bad, and nobody wanted to skip it."""
 
     def __init__(self, bad: BadRecord) -> None:
-        super().__init__(f"record {bad.position} is bad: {bad.error}")
+        super().__init__(bad)
         self.bad = bad
+
+    def __str__(self) -> str:
+        return f"record {self.bad.position} is bad: {self.bad.error}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,75 +153,48 @@ async def data_pipeline(
             f"source must be an async iterable, not {source!r}",
         )
     free = asyncio.Semaphore(limit)
-    in_flight = asyncio.Queue[asyncio.Task[Preprocessed] | None]()
+    in_flight = asyncio.Queue[Preprocessing | None]()
 
-    async def work(batch: Batch) -> Preprocessed:
-        return batch, await _uncancelled(preprocess(batch))
+    async def read(works: Works) -> None:
+        async with aclosing(works.read(source)) as records:
+            await free.acquire()
+            while batch := await _next_batch(records, batch_size):
+                outcomes = asyncio.Future[Outcomes]()
+                _ = works.start(work, batch, outcomes)
+                in_flight.put_nowait((batch, outcomes))
+                await free.acquire()
+        in_flight.put_nowait(None)
+
+    async def work(
+        batch: Batch,
+        outcomes: asyncio.Future[Outcomes],
+    ) -> None:
+        outcomes.set_result(await preprocess(batch))
 
     async def save_in_order() -> PipelineResult:
         saved = skipped = 0
-        while task := await in_flight.get():
-            batch, outcomes = await task
+        while preprocessing := await in_flight.get():
+            batch, outcomes = preprocessing
+            # Does not end for a batch that fails, but with all works.
+            await asyncio.wait([outcomes])
             position = saved + skipped
-            samples = _sort_out(batch, outcomes, position, report_bad)
-            saved += await _uncancelled(
-                save_to_storage(samples, store),
+            samples = _sort_out(
+                batch,
+                outcomes.result(),
+                position,
+                report_bad,
             )
+            saved += await isolated(save_to_storage, samples, store)
             skipped += len(batch) - len(samples)
             if show_progress is not None:
                 show_progress(saved + skipped)
             free.release()
         return PipelineResult(saved, skipped)
 
-    records = aiter(source)
-    async with _closing(records), asyncio.TaskGroup() as group:
-        before = _times_cancelled()
-        saving = group.create_task(save_in_order())
-        await free.acquire()
-        while batch := await _next_batch(records, batch_size):
-            # The source may have swallowed the group's cancellation.
-            _raise_if_cancelled(before)
-            in_flight.put_nowait(group.create_task(work(batch)))
-            await free.acquire()
-        in_flight.put_nowait(None)
+    async with together() as works:
+        _ = works.start(read, works)
+        saving = works.start(save_in_order)
     return saving.result()
-
-
-def _times_cancelled() -> int:
-    """Return how often the running task has been asked to end."""
-    task = asyncio.current_task()
-    return task.cancelling() if task is not None else 0
-
-
-def _raise_if_cancelled(before: int) -> None:
-    if _times_cancelled() > before:
-        raise asyncio.CancelledError
-
-
-async def _uncancelled(work: Awaitable[Result]) -> Result:
-    """Return what the work returns; let it fail if it cancels itself.
-
-    A task group takes a task that ends as cancelled for one that nobody
-    misses, and would wait for its batch for ever.
-    """
-    try:
-        return await work
-    except asyncio.CancelledError as error:
-        if _times_cancelled():
-            raise
-        raise RuntimeError(  # noqa: ASYNC104 - not the caller's
-            "the preprocessing or saving of a batch was cancelled",
-        ) from error
-
-
-@asynccontextmanager
-async def _closing(source: object) -> AsyncIterator[None]:
-    """Close an async generator at the end; others cannot be closed."""
-    try:
-        yield
-    finally:
-        if isinstance(source, AsyncGenerator):
-            await source.aclose()
 
 
 async def _next_batch(

@@ -1,9 +1,9 @@
 """Concurrency inside one process: queues, shared state, offloading."""
 
+from ..cancellation import WorkCancelledError
 from .attempts import TaskResult
 from .background import BackgroundProcessor, Failure, Progress
 from .cache import AsyncCache
-from .cancellation import WorkCancelledError
 from .counter import SafeCounter
 from .offloading import ProcessPool, ThreadPool, file_digest
 from .producer_consumer import End, QueueProcessor

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Generic, NamedTuple, TypeVar
 
-from .cancellation import WorkCancelledError, result_of
+from ..cancellation import WorkCancelledError, result_of
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)

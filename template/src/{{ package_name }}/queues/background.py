@@ -9,6 +9,7 @@ from itertools import count
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from ..cancellation import end
 from ..fan_out import fan_out
 from .attempts import Attempt
 from .checks import at_least_one
@@ -49,8 +50,11 @@ class Failure(Generic[Item]):
 class BackgroundProcessor(Generic[Item]):
     """Processes items in the background, a limited number at a time.
 
-    Use it as `async with BackgroundProcessor(process) as processor:`,
-    or call `shutdown` in the end. Leaving cancels what is not done:
+        async with BackgroundProcessor(send_mail) as processor:
+            processor.start_processing(addresses)
+            await processor.wait_for_completion()
+
+    Or call `shutdown` in the end. Leaving cancels what is not done:
     call `wait_for_completion` before. An error is logged at once, for
     maybe nobody is waiting; it is kept in `failures` and raised by
     whoever waits.
@@ -122,7 +126,7 @@ class BackgroundProcessor(Generic[Item]):
                 "the processor is shut down: make a new one",
             )
         loop = asyncio.get_running_loop()
-        waiting = list(items)
+        waiting = [(next(self._numbers), item) for item in items]
         self._total += len(waiting)
         run = loop.create_task(self._run(waiting))
         self._runs.add(run)
@@ -154,18 +158,15 @@ class BackgroundProcessor(Generic[Item]):
         Afterwards nothing can be started. Shutting down twice is fine.
         """
         self._closed = True
-        for run in self._runs:
-            run.cancel()
-        while self._runs:
-            await asyncio.wait(self._runs)
+        await end(list(self._runs))
 
-    async def _run(self, items: list[Item]) -> None:
+    async def _run(self, items: list[tuple[int, Item]]) -> None:
         await fan_out(self._process, items, limit=self._max_concurrent)
 
-    async def _process(self, item: Item) -> None:
-        name = f"item {next(self._numbers)}"
+    async def _process(self, numbered: tuple[int, Item]) -> None:
+        number, item = numbered
         function = partial(self._function, item)
-        attempt = Attempt(name, function, self._limit)
+        attempt = Attempt(f"item {number}", function, self._limit)
         try:
             await attempt.outcome()
         finally:

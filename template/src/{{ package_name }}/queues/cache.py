@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from contextvars import ContextVar
 from typing import Generic, TypeVar
 
-from .cancellation import WorkCancelledError
+from ..cancellation import end, outcome
 from .checks import at_least_one
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+
+# The caches and keys whose loads the running code is a part of.
+_loading: ContextVar[frozenset[tuple[object, Hashable]]] = ContextVar(
+    "_loading",
+    default=frozenset(),
+)
 
 
 class _Load(Generic[Value]):
@@ -21,6 +28,9 @@ class _Load(Generic[Value]):
 
 class AsyncCache(Generic[Key, Value]):
     """Loads each value once and keeps the most recently used ones.
+
+        cache = AsyncCache(load_profile, max_size=1000)
+        profile = await cache.get(user_id)
 
     A load runs in a task of its own: when one of several callers who
     wait for it is cancelled, the others get the value all the same.
@@ -56,11 +66,16 @@ class AsyncCache(Generic[Key, Value]):
 
         Raises:
             WorkCancelledError: The load cancelled itself.
+            RuntimeError: The load of the key asks for the key.
             Exception: What the load raised. The next call loads again.
         """
         if key in self._values:
             self._keep(key, self._values.pop(key))
             return self._values[key]
+        if (self, key) in _loading.get():
+            raise RuntimeError(
+                f"the load of {key!r} needs {key!r} itself",
+            )
         load = self._loads.get(key) or self._start(key)
         load.waiters += 1
         try:
@@ -68,11 +83,9 @@ class AsyncCache(Generic[Key, Value]):
             await asyncio.wait([load.task])
         finally:
             load.waiters -= 1
-            if not load.waiters and not load.task.done():
+            if not load.waiters:
                 await self._give_up(key, load)
-        if load.task.cancelled():
-            raise WorkCancelledError
-        return load.task.result()
+        return outcome(load.task)
 
     def forget(self, key: Key) -> None:
         """Let the next call load this key anew; unknown keys are fine.
@@ -85,6 +98,7 @@ class AsyncCache(Generic[Key, Value]):
 
     def _start(self, key: Key) -> _Load[Value]:
         async def run() -> Value:
+            _loading.set(_loading.get() | {(self, key)})
             try:
                 value = await self._function(key)
                 if self._loads.get(key) is load:
@@ -99,8 +113,7 @@ class AsyncCache(Generic[Key, Value]):
 
     async def _give_up(self, key: Key, load: _Load[Value]) -> None:
         self._drop(key, load)
-        load.task.cancel()
-        await asyncio.gather(load.task, return_exceptions=True)
+        await end([load.task])
 
     def _drop(self, key: Key, load: _Load[Value]) -> None:
         if self._loads.get(key) is load:

@@ -9,6 +9,9 @@ from .checks import at_least_one
 class SafeCounter:
     """Counts up, and saves each new value before it holds.
 
+        counter = SafeCounter(save=write_to_database)
+        number = await counter.increment()
+
     Between reading and writing the value there is an await, in which
     other tasks run; a lock keeps them from reading the same value.
 

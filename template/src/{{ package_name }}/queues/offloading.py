@@ -12,6 +12,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
+from concurrent.futures.process import BrokenProcessPool
 from contextvars import copy_context
 from functools import partial
 from itertools import islice
@@ -19,7 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 
-from .cancellation import result_of
+from ..cancellation import end, result_of, start
+from ..threads import call, in_thread
 from .checks import at_least_one
 
 Item = TypeVar("Item")
@@ -74,10 +76,8 @@ class _Pool:
         """End the pool; closing twice is fine."""
         executor, self._executor = self._executor, None
         if executor is not None:
-            await asyncio.to_thread(
-                executor.shutdown,
-                cancel_futures=True,
-            )
+            shutdown = partial(executor.shutdown, cancel_futures=True)
+            await in_thread(shutdown)
 
     async def run(
         self,
@@ -98,10 +98,10 @@ class _Pool:
         """
         if self._executor is None:
             raise RuntimeError("the pool is not open: use `async with`")
-        call = self._executor.submit(function, *arguments)
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-        return await result_of(asyncio.wrap_future(call))
+        future = self._executor.submit(call, function, *arguments)
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
+        return await result_of(asyncio.wrap_future(future))
 
     async def as_completed(
         self,
@@ -120,7 +120,7 @@ class _Pool:
             Exception: What the function or the iterator raised.
         """
 
-        async def call(item: Item) -> tuple[Item, Result]:
+        async def run(item: Item) -> tuple[Item, Result]:
             return item, await self.run(function, item)
 
         waiting = iter(items)
@@ -128,7 +128,7 @@ class _Pool:
         try:
             while True:
                 for item in islice(waiting, 2 * self.size - len(calls)):
-                    calls.add(asyncio.create_task(call(item)))
+                    calls.add(start(run, item))
                 if not calls:
                     return
                 done, _ = await asyncio.wait(
@@ -139,13 +139,14 @@ class _Pool:
                 calls.remove(first)
                 yield first.result()
         finally:
-            for task in calls:
-                task.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
+            await end(calls)
 
 
 class ThreadPool(_Pool):
     """Threads for blocking calls: files, databases, old libraries.
+
+        async with ThreadPool(8) as pool:
+            rows = await pool.run(old_library.read, path)
 
     Leaving the context drops the calls that wait, and waits for those
     that are under way: a thread cannot be stopped from outside.
@@ -182,6 +183,9 @@ class ThreadPool(_Pool):
 class ProcessPool(_Pool):
     """Processes for computing in Python, which keeps a thread's GIL.
 
+        async with ProcessPool(4) as pool:
+            primes = await pool.run(count_primes, 10_000_000)
+
     Functions, arguments and results are pickled: the functions must be
     importable, so no lambdas and no nested ones. Processes are spawned,
     never forked: a fork copies locks that other threads hold, for ever
@@ -208,7 +212,11 @@ class ProcessPool(_Pool):
         self._processes: ProcessPoolExecutor | None = None
 
     async def __aenter__(self) -> Self:
-        self._executor = self._processes = ProcessPoolExecutor(
+        self._executor = self._processes = self._start()
+        return self
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
             self.size,
             mp_context=multiprocessing.get_context("spawn"),
             # Ctrl-C reaches all processes of a terminal at once. This
@@ -216,7 +224,27 @@ class ProcessPool(_Pool):
             initializer=signal.signal,
             initargs=(signal.SIGINT, signal.SIG_IGN),
         )
-        return self
+
+    async def run(
+        self,
+        function: Callable[[Unpack[Arguments]], Result],
+        *arguments: *Arguments,
+    ) -> Result:
+        """As in every pool.
+
+        Raises:
+            BrokenProcessPool: A process died, or an error came that
+                cannot be unpickled. It ends all calls under way; later
+                ones get new processes.
+        """
+        executor = self._processes
+        try:
+            return await super().run(function, *arguments)
+        except BrokenProcessPool:
+            if executor is not None and self._processes is executor:
+                self._executor = self._processes = self._start()
+                await in_thread(executor.shutdown)
+            raise
 
     async def close(self) -> None:
         """End all processes, computing or not; twice is fine."""

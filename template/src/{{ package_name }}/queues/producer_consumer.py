@@ -7,15 +7,12 @@ from collections.abc import (
     Callable,
     Iterable,
 )
+from contextlib import aclosing
 from enum import Enum
 from functools import partial
 from typing import Generic, TypeVar
 
-from .cancellation import (
-    cancel_requests,
-    isolated,
-    raise_if_cancelled,
-)
+from ..cancellation import Works, isolated, together
 from .checks import at_least_one
 
 Item = TypeVar("Item")
@@ -30,6 +27,9 @@ class End(Enum):
 
 class QueueProcessor(Generic[Item, Result]):
     """Processes what several sources produce with several consumers.
+
+        processor = QueueProcessor(parse, consumers=3, queue_size=10)
+        results = await processor.process_all(first_file, second_file)
 
     Producers wait while the queue is full, so that memory is bounded by
     its size, however long the sources are.
@@ -66,9 +66,10 @@ class QueueProcessor(Generic[Item, Result]):
     ) -> list[Result]:
         """Process all items of all sources, each exactly once.
 
-        Each source has a producer of its own. Returns the results in
-        the order of completion. The first failure cancels the rest;
-        what was done before is in `results`.
+        Each source has a producer of its own, which closes it if it is
+        an async generator. Returns the results in the order of
+        completion. The first failure cancels the rest; what was done
+        before is in `results`.
 
         Raises:
             ExceptionGroup: The processing of an item failed, or a
@@ -79,20 +80,31 @@ class QueueProcessor(Generic[Item, Result]):
         )
         results: list[Result] = []
         self.results = results
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._consumers):
-                consume = partial(self.consumer, queue, results)
-                group.create_task(isolated(consume))
-            producers = [
-                group.create_task(
-                    isolated(partial(self.producer, queue, source)),
-                )
-                for source in sources
-            ]
+
+        async def end(producers: list[asyncio.Task[None]]) -> None:
             if producers:
                 await asyncio.wait(producers)
             await queue.put(End.END)
+
+        async with together() as works:
+            for _ in range(self._consumers):
+                _ = works.start(self.consumer, queue, results)
+            produce = partial(self._produce, works, queue)
+            producers = [works.start(produce, each) for each in sources]
+            _ = works.start(end, producers)
         return results
+
+    async def _produce(
+        self,
+        works: Works,
+        queue: asyncio.Queue[Item | End],
+        source: Iterable[Item] | AsyncIterable[Item],
+    ) -> None:
+        if not isinstance(source, AsyncIterable):
+            await self.producer(queue, source)
+            return
+        async with aclosing(works.read(source)) as items:
+            await self.producer(queue, items)
 
     async def producer(
         self,
@@ -102,12 +114,10 @@ class QueueProcessor(Generic[Item, Result]):
         """Put all items of the source into the queue, as it has room.
 
         An iterable that is not async must not block: it is read in the
-        event loop. Whoever opened the source closes it.
+        event loop.
         """
-        requests = cancel_requests()
         if isinstance(source, AsyncIterable):
             async for item in source:
-                raise_if_cancelled(requests)
                 await queue.put(item)
         else:
             for item in source:
@@ -119,9 +129,7 @@ class QueueProcessor(Generic[Item, Result]):
         results: list[Result],
     ) -> None:
         """Process items until the end mark, and add to results."""
-        requests = cancel_requests()
         while (item := await queue.get()) is not End.END:
-            results.append(await self._process(item))
-            raise_if_cancelled(requests)
+            results.append(await isolated(self._process, item))
         # For the next consumer: one mark ends any number of them.
         queue.put_nowait(End.END)

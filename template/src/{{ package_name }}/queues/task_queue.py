@@ -8,13 +8,16 @@ from collections.abc import (
     Callable,
     Iterable,
 )
+from functools import partial
 from itertools import count
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
+from ..cancellation import end
 from ..fan_out import fan_out
 from .attempts import Attempt, TaskResult
 from .checks import at_least_one
 
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 # An id, and an async function to call without arguments.
@@ -23,6 +26,10 @@ NamedTask = tuple[str, Callable[[], Awaitable[Result]]]
 
 class AsyncTaskQueue:
     """Runs tasks with a limit, and says of each how it ended.
+
+        queue = AsyncTaskQueue(max_concurrent=3)
+        result = await queue.process_task("report", write, "a.txt")
+        result.result, result.error, result.duration
 
     The limit holds for all calls of one queue together. A failed task
     stops no other. A task is a function rather than a coroutine, so
@@ -48,22 +55,43 @@ class AsyncTaskQueue:
 
         Holds what `process_task` and `process_all` have finished, also
         when they were cancelled or ran into a timeout. Tasks that were
-        under way then have no result.
+        under way then have no result. A queue that lives on keeps them
+        all in memory until `forget_results` is called.
         """
         in_order = sorted(self._results.items())
         return [result for _, result in in_order]
 
+    def forget_results(self) -> None:
+        """Let go of all `results` so far."""
+        self._results.clear()
+
     async def process_task(
         self,
         task_id: str,
-        function: Callable[[], Awaitable[Result]],
+        function: Callable[Parameters, Awaitable[Result]],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
     ) -> TaskResult[Result]:
         """Run one task when its turn comes, and return how it ended.
+
+        Args:
+            task_id: Its name, in its result.
+            function: The async function to call.
+            *args: Its arguments.
+            **kwargs: Its arguments by name.
 
         Raises:
             ValueError: The id is blank.
         """
-        number = next(self._numbers)
+        work = partial(function, *args, **kwargs)
+        return await self._process(next(self._numbers), task_id, work)
+
+    async def _process(
+        self,
+        number: int,
+        task_id: str,
+        function: Callable[[], Awaitable[Result]],
+    ) -> TaskResult[Result]:
         attempt = Attempt(task_id, function, self._limit)
         try:
             return await attempt.outcome()
@@ -89,11 +117,13 @@ class AsyncTaskQueue:
         """
 
         def process(
-            task: NamedTask[Result],
+            task: tuple[int, str, Callable[[], Awaitable[Result]]],
         ) -> Awaitable[TaskResult[Result]]:
-            return self.process_task(*task)
+            return self._process(*task)
 
-        return await fan_out(process, tasks, limit=self.max_concurrent)
+        numbered = ((next(self._numbers), *task) for task in tasks)
+        limit = self.max_concurrent
+        return await fan_out(process, numbered, limit=limit)
 
     def stream(
         self,
@@ -137,10 +167,4 @@ class AsyncTaskQueue:
             while window:
                 yield await window.popleft().outcome()
         finally:
-            await _cancel([attempt.task for attempt in window])
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[object]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+            await end([attempt.task for attempt in window])

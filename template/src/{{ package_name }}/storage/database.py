@@ -14,7 +14,8 @@ from pathlib import Path
 
 import aiosqlite
 
-from ..threads import finish, in_thread
+from ..cancellation import finish
+from ..threads import in_thread
 
 Value = str | int | float | bytes | None
 Rows = list[tuple[Value, ...]]

@@ -18,7 +18,8 @@ from typing import Literal
 import aiofiles
 from aiofiles.threadpool.text import AsyncTextIOWrapper
 
-from ..threads import finish, in_thread
+from ..cancellation import finish
+from ..threads import in_thread
 
 # Characters per call in a thread: one call a line would take most of
 # the time to change threads.
@@ -27,6 +28,10 @@ CHUNK_SIZE = 64 * 1024
 
 class AsyncFileHandler:
     r"""Reads and writes the lines of text files.
+
+        files = AsyncFileHandler()
+        await files.write_lines("names.txt", ["Ada", "Grace"])
+        names = [line async for line in files.read_lines("names.txt")]
 
     Lines have no line ending in Python. In the file each ends in "\n"
     when written, on every system; when read, "\n", "\r\n" and "\r" end
@@ -195,7 +200,9 @@ async def _replacement(path: Path) -> AsyncIterator[Path]:
 
 def _find_target(path: Path) -> Path:
     """Return what a write to `path` replaces: where links lead to."""
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(f"{path} is a link that leads to itself")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {target.parent}")
     _check_regular(target)

@@ -46,9 +46,10 @@ LIST = """
     WHERE id > ? ORDER BY id LIMIT ?
 """
 
-# Every field that is wanted is there, with the value that is wanted.
-# The fields come as one parameter, so that no SQL is made of what users
-# give.
+# Every field that is wanted is there, with a value that SQLite takes
+# for the one that is wanted: it ends strings at a null character, and
+# rounds integers beyond 64 bits. `_has` is exact. The fields come as
+# one parameter, so that no SQL is made of what users give.
 QUERY = """
     SELECT id, kind, data, created_at FROM records
     WHERE kind = ? AND id > ? AND NOT EXISTS (
@@ -90,8 +91,11 @@ class RecordNotFoundError(LookupError):
     """The store has no record of this id."""
 
     def __init__(self, record_id: int) -> None:
-        super().__init__(f"there is no record {record_id}")
+        super().__init__(record_id)
         self.record_id = record_id
+
+    def __str__(self) -> str:
+        return f"there is no record {self.record_id}"
 
 
 class Records:
@@ -174,8 +178,9 @@ class Records:
             ValueError: The page size is below 1, or JSON cannot hold
                 the values.
         """
-        _check_count("page_size", page_size)
-        wanted = _to_json(where or {})
+        page_size = _check_count("page_size", page_size)
+        fields = dict(where or {})
+        wanted = _to_json(fields)
 
         async def pages() -> AsyncGenerator[Record, None]:
             after = 0
@@ -185,11 +190,11 @@ class Records:
                     QUERY,
                     (kind, after, wanted, size),
                 )
-                records = _parse(rows)
-                for record in records:
-                    yield record
+                for record in _parse(rows):
+                    if _has(record.data, fields):
+                        yield record
                     after = record.id
-                size = len(records)
+                size = len(rows)
 
         return pages()
 
@@ -208,11 +213,9 @@ class Records:
         Raises:
             ValueError: The limit is below 1.
         """
-        _check_count("limit", limit)
-        rows = await self._execute(
-            LIST,
-            (after, limit),
-        )
+        limit = _check_count("limit", limit)
+        after = max(-1, min(after, LARGEST_ID))
+        rows = await self._execute(LIST, (after, limit))
         return _parse(rows)
 
     async def _one(
@@ -232,8 +235,11 @@ class Records:
 class RecordStore(Records):
     """Keeps records in an SQLite file, for many tasks and processes.
 
-    Use it as `async with RecordStore(path) as store:`, or call
-    `connect` and `close`.
+        async with RecordStore("orders.db") as store:
+            record = await store.add("order", {"total": 12})
+            orders = [each async for each in store.query("order")]
+
+    Or call `connect` and `close`.
 
     Args:
         path: The file, which is created if there is none.
@@ -294,9 +300,25 @@ class RecordStore(Records):
             yield Records(execute)
 
 
-def _check_count(name: str, count: int) -> None:
+def _check_count(name: str, count: int) -> int:
+    """Return the count, or the largest that SQLite takes."""
     if count < 1:
         raise ValueError(f"{name} must be at least 1, not {count}")
+    return min(count, LARGEST_ID)
+
+
+def _has(
+    data: Mapping[str, object],
+    fields: Mapping[str, object],
+) -> bool:
+    """Return whether data has all fields; 1 is 1.0, and not True."""
+    missing = object()
+    for name, wanted in fields.items():
+        value = data.get(name, missing)
+        is_bool = isinstance(value, bool)
+        if value != wanted or is_bool != isinstance(wanted, bool):
+            return False
+    return True
 
 
 def _to_json(data: Mapping[str, object]) -> str:

@@ -1,7 +1,7 @@
 """Tasks past one process and one machine: taskiq over Redis streams."""
 
 from .broker import make_broker, running
-from .client import TaskClient, TaskResult
+from .client import TaskClient, WorkerResult
 from .settings import TaskSettings
 from .tasks import TASKS
 from .worker import run_worker, serve
@@ -9,8 +9,8 @@ from .worker import run_worker, serve
 __all__ = [
     "TASKS",
     "TaskClient",
-    "TaskResult",
     "TaskSettings",
+    "WorkerResult",
     "make_broker",
     "run_worker",
     "running",

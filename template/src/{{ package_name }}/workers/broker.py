@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 from taskiq import AsyncBroker
-from taskiq.serializers import JSONSerializer
 from taskiq_redis import RedisAsyncResultBackend
 
+from ..cancellation import isolated
 from .memory import MemoryBroker
 from .middlewares import (
+    SERIALIZER,
     Correlation,
     JSONResults,
     Retries,
@@ -74,16 +75,19 @@ def make_broker(
             raise ValueError("the name of a task must not be blank")
         if not inspect.iscoroutinefunction(function):
             raise TypeError(f"task {name} must be an async function")
-        broker.register_task(_untouched(function), name)
+        broker.register_task(_for_taskiq(function), name)
     return broker
 
 
-def _untouched(function: TaskFunction) -> TaskFunction:
-    """Return a function for taskiq, which renames what it registers."""
+def _for_taskiq(function: TaskFunction) -> TaskFunction:
+    """Return what taskiq may rename, and call in the worker's task.
+
+    So it sees no cancellation but that of the worker: see `Retries`.
+    """
 
     @functools.wraps(function, assigned=["__annotations__"])
     async def task(*args: object, **kwargs: object) -> object:
-        return await function(*args, **kwargs)
+        return await isolated(function, *args, **kwargs)
 
     return task
 
@@ -95,12 +99,10 @@ def _redis(url: str, settings: TaskSettings) -> AsyncBroker:
             "REDIS_URL must start with redis://, rediss:// or unix://",
         )
     broker = StreamBroker(url, settings)
-    # Not taskiq's usual pickle, with which whoever can write to Redis
-    # can run code here.
     results = RedisAsyncResultBackend[object](
         url,
         result_ex_time=settings.keep_results,
-        serializer=JSONSerializer(),
+        serializer=SERIALIZER,
         prefix_str="result",
     )
     return broker.with_result_backend(results)

@@ -15,13 +15,14 @@ from taskiq.compat import parse_obj_as
 from taskiq.decor import AsyncTaskiqDecoratedTask
 from taskiq.exceptions import ResultBackendError, SendTaskError
 
+from ..cancellation import isolated
 from .broker import running, unreachable
-from .cancellation import raise_if_cancelled, times_cancelled
+from .errors import unpack
 
 
 @dataclass(frozen=True, slots=True)
-class TaskResult:
-    """How a task ended.
+class WorkerResult:
+    """How a task ended that a worker ran, here or far away.
 
     Attributes:
         task_id: The id that `submit` returned.
@@ -42,7 +43,11 @@ class TaskResult:
 
 
 class TaskClient:
-    """Submits tasks: `async with TaskClient(broker) as tasks`.
+    """Submits tasks and waits for their results.
+
+        async with TaskClient(make_broker()) as tasks:
+            result = await tasks.run("summarise", {"numbers": [1, 2]})
+            result.result, result.error, result.duration
 
     Args:
         broker: What `make_broker` returned; the client starts it and
@@ -144,7 +149,7 @@ class TaskClient:
         self,
         task_id: str,
         timeout: float = 60,  # noqa: ASYNC109 - with a sentence
-    ) -> TaskResult:
+    ) -> WorkerResult:
         """Return how the task ended. Not to wait longer ends no task.
 
         Args:
@@ -166,11 +171,10 @@ class TaskClient:
         self._check_connected()
         backend = self._broker.result_backend
         task = AsyncTaskiqTask[Any](task_id, backend)
-        before = times_cancelled()
         try:
             async with asyncio.timeout(timeout):
-                while not await task.is_ready():
-                    raise_if_cancelled(before)
+                # The client of Redis may swallow a cancellation.
+                while not await isolated(task.is_ready):
                     self._check_connected()
                     await asyncio.sleep(self._poll_interval)
                 result = await task.get_result()
@@ -182,10 +186,10 @@ class TaskClient:
             if isinstance(error.__cause__, RedisError):
                 raise unreachable(error.__cause__) from error
             raise
-        return TaskResult(
+        return WorkerResult(
             task_id=task_id,
             result=result.return_value,
-            error=result.error,
+            error=unpack(result.error),
             duration=result.execution_time,
         )
 
@@ -194,7 +198,7 @@ class TaskClient:
         name: str,
         payload: Mapping[str, object] | None = None,
         timeout: float = 60,  # noqa: ASYNC109 - as for wait
-    ) -> TaskResult:
+    ) -> WorkerResult:
         """Submit a task and return how it ended.
 
         Raises:

@@ -4,7 +4,9 @@ import asyncio
 
 from taskiq import BrokerMessage, InMemoryBroker
 
+from ..cancellation import end
 from .settings import TaskSettings
+from .streams import delay_of
 
 # The oldest results are dropped beyond this many.
 MOST_RESULTS = 10_000
@@ -19,19 +21,19 @@ class MemoryBroker(InMemoryBroker):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def kick(self, message: BrokerMessage) -> None:
-        """Start the task as soon as there is a free slot."""
-        task = asyncio.create_task(self._run(message.message))
+        """Start the task after its delay, when there is a free slot."""
+        task = asyncio.create_task(self._run(message))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def shutdown(self) -> None:
         """Cancel the tasks that are left, and wait until they ended."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        await super().shutdown()
+        try:
+            await end(list(self._tasks))
+        finally:
+            await super().shutdown()
 
-    async def _run(self, message: bytes) -> None:
+    async def _run(self, message: BrokerMessage) -> None:
+        await asyncio.sleep(delay_of(message))
         async with self._slots:
-            await self.receiver.callback(message)
+            await self.receiver.callback(message.message)

@@ -11,19 +11,24 @@ from taskiq import (
     TaskiqMiddleware,
     TaskiqResult,
 )
-from taskiq.kicker import AsyncKicker
+from taskiq.exceptions import NoResultError
+from taskiq.serializers import JSONSerializer
 
 from .. import logs
-from .cancellation import times_cancelled
+from .errors import pack
 from .settings import TaskSettings
+
+# What results are kept as. Not taskiq's usual pickle, with which
+# whoever can write to Redis can run code here.
+SERIALIZER = JSONSerializer()
 
 
 class Retries(SmartRetryMiddleware):
     """Repeats tasks that failed, with exponential backoff and jitter.
 
-    The worker itself waits, because taskiq leaves that to the broker,
-    and neither of ours does it. The message is acknowledged only after
-    the next try was sent: a worker that dies in between loses nothing.
+    The broker waits, outside of the worker's slots. A message is
+    acknowledged only after the next try was sent: a worker that dies in
+    between loses nothing.
     """
 
     def __init__(self, settings: TaskSettings) -> None:
@@ -44,16 +49,6 @@ class Retries(SmartRetryMiddleware):
         jitter = random.uniform(0, settings.jitter)  # noqa: S311
         return min(wait, settings.longest_wait) + jitter
 
-    async def on_send(
-        self,
-        kicker: AsyncKicker[Any, Any],
-        message: TaskiqMessage,
-        delay: float,
-    ) -> None:
-        """Wait, then send the task again."""
-        await asyncio.sleep(delay)
-        await kicker.kiq(*message.args, **message.kwargs)
-
     async def on_error(
         self,
         message: TaskiqMessage,
@@ -63,11 +58,12 @@ class Retries(SmartRetryMiddleware):
         """Repeat the task, unless its worker is being stopped.
 
         Raises:
-            BaseException: The cancellation of the worker, which is no
-                outcome of the task: nothing is saved or acknowledged,
-                and another worker takes it.
+            asyncio.CancelledError: That of the worker, for a task that
+                cancels itself raises another. It is no outcome: nothing
+                is saved or acknowledged, and another worker takes the
+                task.
         """
-        if times_cancelled():
+        if isinstance(exception, asyncio.CancelledError):
             raise exception
         await super().on_error(message, result, exception)
 
@@ -112,12 +108,20 @@ class JSONResults(TaskiqMiddleware):
         message: TaskiqMessage,
         result: TaskiqResult[Any],
     ) -> None:
-        """Turn a result into what JSON holds, or into a TypeError."""
+        """Make of a result what Redis would, or a TypeError."""
+        if isinstance(result.error, NoResultError):
+            return
+        result.error = pack(result.error)
         try:
-            text = json.dumps(result.return_value, allow_nan=False)
-            result.return_value = json.loads(text)
+            json.dumps(result.return_value, allow_nan=False)
+            stored = SERIALIZER.dumpb(result.model_dump(mode="json"))
         except (RecursionError, TypeError, ValueError) as error:
             result.is_err = True
             result.return_value = None
             place = f"the result of {message.task_name}"
             result.error = TypeError(f"{place} is not JSON: {error}")
+            return
+        loaded = SERIALIZER.loadb(stored)
+        same = TaskiqResult[Any].model_validate(loaded)
+        result.return_value = same.return_value
+        result.error = same.error

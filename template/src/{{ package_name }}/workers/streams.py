@@ -10,10 +10,15 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
-from taskiq import AckableMessage, TaskiqMessage, TaskiqResult
+from taskiq import (
+    AckableMessage,
+    BrokerMessage,
+    TaskiqMessage,
+    TaskiqResult,
+)
 from taskiq_redis import RedisStreamBroker
 
-from .cancellation import raise_if_cancelled
+from ..cancellation import isolated
 from .settings import TaskSettings
 
 logger = logging.getLogger(__name__)
@@ -24,6 +29,31 @@ READ_BLOCK = 1
 
 # A message's id and fields, and how often it has been delivered.
 Delivery = tuple[bytes, dict[bytes, bytes], int]
+
+# Messages with a delay, by the milliseconds of Redis's clock at which
+# they are due.
+WAITING = "tasks-waiting"
+
+# Moves the first of them to the stream if it is due: in one step, so
+# that it gets there once, and is in one of the two at any time. Returns
+# the milliseconds to wait for the next, at most as many as given.
+RELEASE = """
+local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+local time = redis.call('TIME')
+local now = time[1] * 1000 + time[2] / 1000
+if not first[1] then return tonumber(ARGV[1]) end
+if tonumber(first[2]) > now then
+    return math.ceil(math.min(first[2] - now, tonumber(ARGV[1])))
+end
+redis.call('ZREM', KEYS[1], first[1])
+redis.call('XADD', KEYS[2], '*', 'data', first[1])
+return 1
+"""
+
+
+def delay_of(message: BrokerMessage) -> float:
+    """Return the seconds that taskiq asks a broker to wait."""
+    return float(message.labels.get("delay", 0))
 
 
 class StreamBroker(RedisStreamBroker):
@@ -47,6 +77,17 @@ class StreamBroker(RedisStreamBroker):
         self.settings = settings
         self.redis = Redis(connection_pool=self.connection_pool)
 
+    async def kick(self, message: BrokerMessage) -> None:
+        """Send a task: to the stream, or to wait for its time."""
+        delay = delay_of(message)
+        if not delay:
+            await super().kick(message)
+            return
+        seconds, microseconds = await self.redis.time()
+        now = seconds * 1000 + microseconds / 1000
+        due = {message.message: now + delay * 1000}
+        await self.redis.zadd(WAITING, due)
+
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Yield messages, one at a time, for as long as it is asked."""
         while True:
@@ -54,10 +95,8 @@ class StreamBroker(RedisStreamBroker):
                 # A Redis that came back may have lost the group.
                 await self._declare_consumer_group()
                 while True:
-                    # taskiq asks for each message in a new task.
-                    raise_if_cancelled()
-                    found = await self._claim() or await self._read()
-                    for delivery in found:
+                    # The client of Redis may swallow a cancellation.
+                    for delivery in await isolated(self._next):
                         message = await self._accept(*delivery)
                         if message is not None:
                             yield message
@@ -79,6 +118,9 @@ class StreamBroker(RedisStreamBroker):
             # taskiq would ignore all others, too.
             if "BUSYGROUP" not in str(error):
                 raise
+
+    async def _next(self) -> list[Delivery]:
+        return await self._claim() or await self._read()
 
     async def _claim(self) -> list[Delivery]:
         """Return a message of a worker that is silent for too long."""
@@ -106,12 +148,20 @@ class StreamBroker(RedisStreamBroker):
 
     async def _read(self) -> list[Delivery]:
         """Return the next new message, none if none comes in time."""
+        milliseconds = READ_BLOCK * 1000
+        wait: Any = await self.redis.eval(
+            RELEASE,
+            2,
+            WAITING,
+            self.queue_name,
+            milliseconds,
+        )
         streams: Any = await self.redis.xreadgroup(
             self.consumer_group_name,
             self.consumer_name,
             {self.queue_name: ">"},
             count=1,
-            block=READ_BLOCK * 1000,
+            block=wait,
         )
         deliveries: list[Delivery] = []
         for _, messages in streams or []:

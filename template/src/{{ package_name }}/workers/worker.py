@@ -12,6 +12,7 @@ from taskiq.exceptions import SendTaskError
 from taskiq.receiver import Receiver
 
 from .. import logs
+from ..cancellation import end
 from .broker import make_broker, running
 from .streams import StreamBroker
 
@@ -49,10 +50,7 @@ class CarefulReceiver(Receiver):
 
     async def abandon(self) -> None:
         """Cancel the tasks that are left, for other workers to take."""
-        for task in self._active:
-            task.cancel()
-        if self._active:
-            await asyncio.wait(self._active)
+        await end(list(self._active))
 
 
 async def run_worker(

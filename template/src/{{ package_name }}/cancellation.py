@@ -1,0 +1,235 @@
+"""Runs work in tasks of its own, so that cancellations are told apart.
+
+Work may cancel itself, swallow a cancellation, or handle a task group
+that failed, after which `Task.cancelling` counts one too many before
+Python 3.13 (cpython issue 116720). In a task of its own it does so to
+itself alone, and whoever waits for it is cancelled by others only.
+"""
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+)
+from contextlib import asynccontextmanager
+from typing import Any, ParamSpec, TypeVar
+
+Item = TypeVar("Item")
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class WorkCancelledError(RuntimeError):
+    """Work was cancelled, mostly by itself; its caller was not.
+
+    As an ordinary error it can be raised and collected like any other,
+    and no caller takes it for a cancellation of their own.
+    """
+
+
+def start(
+    function: Callable[Parameters, Awaitable[Result]],
+    *args: Parameters.args,
+    **kwargs: Parameters.kwargs,
+) -> asyncio.Task[Result]:
+    """Return a new task that calls the function."""
+
+    async def call() -> Result:
+        return await function(*args, **kwargs)
+
+    return asyncio.create_task(call())
+
+
+async def isolated(
+    function: Callable[Parameters, Awaitable[Result]],
+    *args: Parameters.args,
+    **kwargs: Parameters.kwargs,
+) -> Result:
+    """Return what an async function returns, in a task of its own.
+
+    Raises:
+        Exception: As `result_of`.
+    """
+    return await result_of(start(function, *args, **kwargs))
+
+
+async def result_of(work: asyncio.Future[Result]) -> Result:
+    """Return the result of the work; cancel it if the caller is.
+
+    Raises:
+        asyncio.CancelledError: The caller was cancelled. The work has
+            ended, be it with a result; its error is the cause.
+        WorkCancelledError: The work was cancelled, but not the caller.
+        Exception: What the work raised.
+    """
+    await _until_done([work], cancel=True)
+    return outcome(work)
+
+
+def outcome(work: asyncio.Future[Result]) -> Result:
+    """Return the result of work that has ended.
+
+    Raises:
+        WorkCancelledError: It was cancelled.
+        Exception: What it raised.
+    """
+    if work.cancelled():
+        raise WorkCancelledError(
+            "the work was cancelled, its caller was not",
+        )
+    return work.result()
+
+
+async def finish(work: Awaitable[Result]) -> Result:
+    """Return what `work` returns; if cancelled, let it end first.
+
+    For what must not be stopped half-way, or cannot be, as a call in a
+    thread: whoever goes on without it gets a file that is closed while
+    it is written, or one that nobody closes.
+
+    Raises:
+        asyncio.CancelledError: The caller was cancelled; the work has
+            ended, and its error is the cause.
+        Exception: What `work` raised.
+    """
+    ending = asyncio.ensure_future(work)
+    await _until_done([ending], cancel=False)
+    return ending.result()
+
+
+async def end(
+    works: Collection[asyncio.Future[Any]],
+) -> list[Exception]:
+    """Cancel work and return what it raised as it ended.
+
+    Raises:
+        asyncio.CancelledError: The caller was cancelled meanwhile. All
+            work has ended; what it raised is the cause.
+    """
+    for work in works:
+        work.cancel()
+    return await _until_done(works, cancel=True)
+
+
+async def _until_done(
+    works: Collection[asyncio.Future[Any]],
+    *,
+    cancel: bool,
+) -> list[Exception]:
+    """Wait until all have ended; return what they raised.
+
+    Raises:
+        asyncio.CancelledError: The caller was cancelled. All have ended
+            nevertheless; with `cancel` it reached them, each time.
+    """
+    cancellation: asyncio.CancelledError | None = None
+    while not all(work.done() for work in works):
+        try:
+            await asyncio.wait(works)
+        except asyncio.CancelledError as error:  # noqa: ASYNC103
+            cancellation = error  # raised below
+            for work in works if cancel else ():
+                work.cancel()
+    ended = [work for work in works if not work.cancelled()]
+    errors = [work.exception() for work in ended]
+    failures = [each for each in errors if isinstance(each, Exception)]
+    if cancellation is not None:
+        raise cancellation from (failures[0] if failures else None)
+    return failures
+
+
+class Works:
+    """Works that end together, see `together`.
+
+    Attributes:
+        ending: Whether they have been asked to end.
+        running: Those under way, or not yet waited for.
+    """
+
+    def __init__(self) -> None:
+        self.ending = False
+        self.running: set[asyncio.Task[Any]] = set()
+        self._ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
+
+    def start(
+        self,
+        function: Callable[Parameters, Awaitable[Result]],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> asyncio.Task[Result]:
+        """Return a new task that calls the function.
+
+        Raises:
+            asyncio.CancelledError: They are ending.
+        """
+        self._raise_if_ending()
+        task = start(function, *args, **kwargs)
+        self.running.add(task)
+        task.add_done_callback(self._ended.put_nowait)
+        return task
+
+    async def next(self) -> None:
+        """Return when the next one has ended well.
+
+        Raises:
+            WorkCancelledError: It was cancelled.
+            Exception: What it raised.
+        """
+        task = await self._ended.get()
+        self.running.discard(task)
+        outcome(task)
+
+    async def read(
+        self,
+        source: AsyncIterable[Item],
+    ) -> AsyncGenerator[Item, None]:
+        """Yield what the source does, and close an async generator.
+
+        Raises:
+            asyncio.CancelledError: The works are ending. That is for
+                certain, though the source may swallow a cancellation.
+        """
+        items = aiter(source)
+        try:
+            async for item in items:
+                self._raise_if_ending()
+                yield item
+        finally:
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
+
+    def _raise_if_ending(self) -> None:
+        if self.ending:
+            raise asyncio.CancelledError
+
+
+@asynccontextmanager
+async def together() -> AsyncIterator[Works]:
+    """Give what starts works, and wait for their end.
+
+    The first that fails ends the others, as in an `asyncio.TaskGroup`.
+    Unlike there, a work that cancels itself has failed, and the task of
+    the context is never cancelled: inside, wait for `next` alone.
+
+    Raises:
+        ExceptionGroup: It holds every failure, once.
+    """
+    works = Works()
+    failures: list[Exception] = []
+    try:
+        yield works
+        while works.running:
+            await works.next()
+    except Exception as error:  # noqa: BLE001 - raised below
+        failures.append(error)
+    finally:
+        works.ending = True
+        failures += await end(works.running)
+    if failures:
+        # What one waited for that another raised comes from both.
+        once = {id(failure): failure for failure in failures}
+        raise ExceptionGroup("work failed", list(once.values()))
