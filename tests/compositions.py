@@ -303,21 +303,21 @@ async def test_a_failure_in_the_pool_fails_the_pipeline() -> None:
 
 
 async def test_a_pool_that_is_closed_fails_the_pipeline() -> None:
-    gate = threading.Event()
+    reached, gate = threading.Event(), threading.Event()
 
     def wait(batch: Sequence[bytes]) -> list[pipeline.Sample | Exception]:
+        reached.set()
         gate.wait()
         return parse(batch)
 
     async with queues.ThreadPool(1) as pool:
         run = asyncio.create_task(by_pool(pool, wait))
-        await asyncio.to_thread(lambda: None)
+        await asyncio.to_thread(reached.wait)
         closing = asyncio.create_task(pool.close())
-        await asyncio.sleep(0)
-        gate.set()
-        await closing
         with pytest.raises(ExceptionGroup) as caught:
             await run
+        gate.set()
+        await closing
 
     assert kinds(caught.value) <= {
         cancellation.WorkCancelledError,
