@@ -1,10 +1,15 @@
 """Runs one async function over many items, a few at a time."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain, islice
 from typing import TypeVar
 
-from .cancellation import WorkCancelledError, isolated, together
+from .cancellation import (
+    WorkCancelledError,
+    Works,
+    isolated,
+    together,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,23 +37,19 @@ async def fan_out(
     if limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}")
     results: dict[int, Result] = {}
+    waiting = enumerate(items)
 
-    async def call(position: int, item: Item) -> None:
-        try:
-            results[position] = await function(item)
-        except asyncio.CancelledError:
-            if works.ending:
-                raise
-            problem = f"the call for {item!r} was cancelled"
-            raise WorkCancelledError(  # noqa: ASYNC104 - not ours
-                problem,
-            ) from None
+    async def work(works: Works, first: tuple[int, Item]) -> None:
+        for position, item in chain([first], waiting):
+            try:
+                results[position] = await works.call(function, item)
+            except WorkCancelledError as error:
+                problem = f"the call for {item!r} was cancelled"
+                raise WorkCancelledError(problem) from error
 
     async with together() as works:
-        for position, item in enumerate(items):
-            _ = works.start(call, position, item)
-            if len(works.running) == limit:
-                await works.next()
+        for first in islice(waiting, limit):
+            _ = works.start(work, works, first)
     return [results[position] for position in range(len(results))]
 
 

@@ -11,6 +11,7 @@ from aiohttp.hdrs import AUTHORIZATION
 from yarl import URL
 
 from .retries import RetryPolicy, fetch_json
+from .sessions import open_session
 from .users import UserAPIClient
 
 # What a login answers to a wrong name or password: RFC 6749, 5.2, and
@@ -131,9 +132,9 @@ class AuthenticatedAPIClient(UserAPIClient):
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self.timeout),
-                middlewares=[self._authorize],
+            self._session = open_session(
+                self.timeout,
+                self._authorize,
             )
         return self._session
 

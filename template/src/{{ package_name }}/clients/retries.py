@@ -14,7 +14,6 @@ from typing import TypeVar, cast
 import aiohttp
 import stamina
 
-from ..cancellation import WorkCancelledError, isolated
 from .checks import check_seconds
 
 # stamina's log, too, is quiet unless the application configures it.
@@ -233,7 +232,6 @@ async def fetch_json(
         aiohttp.ClientPayloadError: The answer has broken off.
         TimeoutError: The last try took longer than the session allows.
         ValueError: The answer is not JSON.
-        RuntimeError: The session was closed meanwhile.
     """
     method = method.upper()
     if not retry_unsafe and method not in IDEMPOTENT_METHODS:
@@ -258,13 +256,7 @@ async def fetch_json(
                 f"{method} {url} did not answer JSON: {error}",
             ) from error
 
-    try:
-        # A session that is closed cancels the look-ups of its hosts.
-        return await isolated(retry.call, fetch)
-    except WorkCancelledError as error:
-        raise RuntimeError(
-            f"{method} {url}: the session was closed meanwhile",
-        ) from error
+    return await retry.call(fetch)
 
 
 async def fetch_with_retry(

@@ -12,6 +12,7 @@ import aiohttp
 from ..fan_out import fan_out, fan_out_outcomes
 from .checks import check_base_url, check_seconds
 from .retries import RetryPolicy, fetch_json
+from .sessions import open_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,7 @@ class UserAPIClient:
     async def connect(self) -> None:
         """Open the session; connecting twice is fine."""
         if self._session is None:
-            limit = aiohttp.ClientTimeout(total=self.timeout)
-            self._session = aiohttp.ClientSession(timeout=limit)
+            self._session = open_session(self.timeout)
 
     async def close(self) -> None:
         """Close session and connections; closing twice is fine."""

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cancellation import Works, isolated, together
+from ..cancellation import Works, together
 from .lines import read_lines
 from .samples import Sample, parse_sample
 from .store import Store
@@ -171,7 +171,7 @@ async def data_pipeline(
     ) -> None:
         outcomes.set_result(await preprocess(batch))
 
-    async def save_in_order() -> PipelineResult:
+    async def save_in_order(works: Works) -> PipelineResult:
         saved = skipped = 0
         while preprocessing := await in_flight.get():
             batch, outcomes = preprocessing
@@ -184,7 +184,7 @@ async def data_pipeline(
                 position,
                 report_bad,
             )
-            saved += await isolated(save_to_storage, samples, store)
+            saved += await works.call(save_to_storage, samples, store)
             skipped += len(batch) - len(samples)
             if show_progress is not None:
                 show_progress(saved + skipped)
@@ -193,7 +193,7 @@ async def data_pipeline(
 
     async with together() as works:
         _ = works.start(read, works)
-        saving = works.start(save_in_order)
+        saving = works.start(save_in_order, works)
     return saving.result()
 
 

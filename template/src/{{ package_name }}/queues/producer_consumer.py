@@ -12,7 +12,7 @@ from enum import Enum
 from functools import partial
 from typing import Generic, TypeVar
 
-from ..cancellation import Works, isolated, together
+from ..cancellation import Works, together
 from .checks import at_least_one
 
 Item = TypeVar("Item")
@@ -87,8 +87,12 @@ class QueueProcessor(Generic[Item, Result]):
             await queue.put(End.END)
 
         async with together() as works:
+
+            async def process(item: Item) -> Result:
+                return await works.call(self._process, item)
+
             for _ in range(self._consumers):
-                _ = works.start(self.consumer, queue, results)
+                _ = works.start(self.consumer, queue, results, process)
             produce = partial(self._produce, works, queue)
             producers = [works.start(produce, each) for each in sources]
             _ = works.start(end, producers)
@@ -127,9 +131,10 @@ class QueueProcessor(Generic[Item, Result]):
         self,
         queue: asyncio.Queue[Item | End],
         results: list[Result],
+        process: Callable[[Item], Awaitable[Result]],
     ) -> None:
         """Process items until the end mark, and add to results."""
         while (item := await queue.get()) is not End.END:
-            results.append(await isolated(self._process, item))
+            results.append(await process(item))
         # For the next consumer: one mark ends any number of them.
         queue.put_nowait(End.END)
