@@ -66,21 +66,21 @@ async def cancel(work: Work, times: int = 1) -> asyncio.Task[object]:
     return caller
 
 
+async def start(work: Work) -> object:
+    return await work()
+
+
 async def run_together(*all_works: Work) -> None:
     async with cancellation.together() as works:
         for work in all_works:
-            _ = works.start(work)
+            _ = works.start(start(work))
 
 
 async def test_the_result_is_that_of_the_work() -> None:
-    assert await cancellation.isolated(swallow_nothing, 1, b=2) == (
-        1,
-        2,
-    )
+    async def work() -> int:
+        return 7
 
-
-async def swallow_nothing(a: int, *, b: int) -> tuple[int, int]:
-    return a, b
+    assert await cancellation.isolated(work) == 7
 
 
 async def test_the_error_is_that_of_the_work() -> None:
@@ -162,8 +162,8 @@ async def test_an_error_that_several_raise_is_told_once() -> None:
     async with contextlib.AsyncExitStack() as stack:
         caught = stack.enter_context(pytest.raises(ExceptionGroup))
         works = await stack.enter_async_context(cancellation.together())
-        failing = works.start(fail)
-        _ = works.start(asyncio.wait_for, failing, 60)
+        failing = works.start(fail())
+        _ = works.start(asyncio.wait_for(failing, 60))
 
     assert len(caught.value.exceptions) == 1
 
@@ -173,7 +173,7 @@ async def test_nothing_starts_once_the_others_end() -> None:
     works.ending = True
 
     with pytest.raises(asyncio.CancelledError):
-        _ = works.start(wait)
+        _ = works.start(wait())
 
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -188,7 +188,7 @@ async def test_reading_ends_though_the_source_swallows_it() -> None:
             return [item async for item in items]
 
     works = cancellation.Works()
-    reading = works.start(read, works)
+    reading = works.start(read(works))
     await asyncio.sleep(1)
     works.ending = True
     await cancellation.end([reading])

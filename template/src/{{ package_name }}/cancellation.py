@@ -15,12 +15,12 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Coroutine,
 )
 from contextlib import asynccontextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 Item = TypeVar("Item")
-Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
@@ -35,30 +35,19 @@ class WorkCancelledError(RuntimeError):
     """
 
 
-def start(
-    function: Callable[Parameters, Awaitable[Result]],
-    *args: Parameters.args,
-    **kwargs: Parameters.kwargs,
-) -> asyncio.Task[Result]:
-    """Return a new task that calls the function."""
-
-    async def call() -> Result:
-        return await function(*args, **kwargs)
-
-    return asyncio.create_task(call())
-
-
 async def isolated(
-    function: Callable[Parameters, Awaitable[Result]],
-    *args: Parameters.args,
-    **kwargs: Parameters.kwargs,
+    function: Callable[[], Awaitable[Result]],
 ) -> Result:
-    """Return what an async function returns, in a task of its own.
+    """Return what `function` returns, called in a task of its own.
 
     Raises:
         Exception: As `result_of`.
     """
-    return await result_of(start(function, *args, **kwargs))
+
+    async def call() -> Result:
+        return await function()
+
+    return await result_of(asyncio.create_task(call()))
 
 
 async def result_of(work: asyncio.Future[Result]) -> Result:
@@ -170,46 +159,35 @@ class Works:
     Attributes:
         ending: Whether they have been asked to end.
         running: Those under way, or not yet waited for.
+        ended: Those that have ended, to be waited for.
     """
 
     def __init__(self) -> None:
         self.ending = False
         self.running: set[asyncio.Task[Any]] = set()
-        self._ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
+        self.ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
 
     def start(
         self,
-        function: Callable[Parameters, Awaitable[Result]],
-        *args: Parameters.args,
-        **kwargs: Parameters.kwargs,
+        work: Coroutine[Any, Any, Result],
     ) -> asyncio.Task[Result]:
-        """Return a new task that calls the function.
+        """Return a new task of the work.
 
         Raises:
-            asyncio.CancelledError: They are ending.
+            asyncio.CancelledError: The works are ending.
         """
-        self._raise_if_ending()
-        task = start(function, *args, **kwargs)
+        if self.ending:
+            work.close()
+            raise asyncio.CancelledError
+        task = asyncio.create_task(work)
         self.running.add(task)
-        task.add_done_callback(self._ended.put_nowait)
+        task.add_done_callback(self.ended.put_nowait)
         return task
-
-    async def next(self) -> None:
-        """Return when the next one has ended well.
-
-        Raises:
-            WorkCancelledError: It was cancelled.
-            Exception: What it raised.
-        """
-        task = await self._ended.get()
-        self.running.discard(task)
-        outcome(task)
 
     async def call(
         self,
-        function: Callable[Parameters, Awaitable[Result]],
-        *args: Parameters.args,
-        **kwargs: Parameters.kwargs,
+        function: Callable[[Item], Awaitable[Result]],
+        item: Item,
     ) -> Result:
         """Return what the function returns, called in the running work.
 
@@ -220,19 +198,18 @@ class Works:
             WorkCancelledError: The call cancelled itself.
             Exception: What it raised.
         """
-        task = asyncio.current_task()
+        task = cast("asyncio.Task[object]", asyncio.current_task())
         try:
-            result = await function(*args, **kwargs)
-            if task is not None and task.cancelling():
+            result = await function(item)
+            if task.cancelling():
                 # By itself, or by a task group that failed: see above.
                 await asyncio.sleep(0)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             self._raise_if_ending()
-            raise WorkCancelledError(  # noqa: ASYNC104 - not ours
-                CANCELLED,
-            ) from None
+            problem = WorkCancelledError(CANCELLED)
+            raise problem from error  # noqa: ASYNC104 - not ours
         finally:
-            while task is not None and task.cancelling():
+            while task.cancelling():
                 task.uncancel()
         self._raise_if_ending()
         return result
@@ -267,7 +244,7 @@ async def together() -> AsyncIterator[Works]:
 
     The first that fails ends the others, as in an `asyncio.TaskGroup`.
     Unlike there, a work that cancels itself has failed, and the task of
-    the context is never cancelled: inside, wait for `next` alone.
+    the context is never cancelled: inside, wait for nothing.
 
     Raises:
         ExceptionGroup: It holds every failure, once.
@@ -277,7 +254,9 @@ async def together() -> AsyncIterator[Works]:
     try:
         yield works
         while works.running:
-            await works.next()
+            ended = await works.ended.get()
+            works.running.discard(ended)
+            outcome(ended)
     except Exception as error:  # noqa: BLE001 - raised below
         failures.append(error)
     finally:

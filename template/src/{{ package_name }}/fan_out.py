@@ -1,6 +1,7 @@
 """Runs one async function over many items, a few at a time."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -49,7 +50,7 @@ async def fan_out(
 
     async with together() as works:
         for first in islice(waiting, limit):
-            _ = works.start(work, works, first)
+            _ = works.start(work(works, first))
     return [results[position] for position in range(len(results))]
 
 
@@ -74,7 +75,7 @@ async def fan_out_outcomes(
 
     async def outcome(item: Item) -> Result | Exception:
         try:
-            return await isolated(function, item)
+            return await isolated(partial(function, item))
         except Exception as error:  # noqa: BLE001 - an outcome
             return error
 

@@ -334,14 +334,20 @@ async def test_an_answer_that_is_nested_too_deeply_is_refused(
 
 
 async def test_closing_during_a_look_up_cancels_no_caller(
-    api: api_server.UserAPI,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    url = api.base_url.replace("127.0.0.1", "localhost")
-    client = clients.UserAPIClient(url)
+    reached = asyncio.Event()
+
+    async def look_up_for_ever(*_: object, **__: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "getaddrinfo", look_up_for_ever)
+    client = clients.UserAPIClient("http://example.com")
     await client.connect()
     call = asyncio.create_task(client.fetch_user(1))
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await reached.wait()
 
     await client.close()
 

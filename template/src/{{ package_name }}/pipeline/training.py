@@ -160,7 +160,7 @@ async def data_pipeline(
             await free.acquire()
             while batch := await _next_batch(records, batch_size):
                 outcomes = asyncio.Future[Outcomes]()
-                _ = works.start(work, batch, outcomes)
+                _ = works.start(work(batch, outcomes))
                 in_flight.put_nowait((batch, outcomes))
                 await free.acquire()
         in_flight.put_nowait(None)
@@ -170,6 +170,9 @@ async def data_pipeline(
         outcomes: asyncio.Future[Outcomes],
     ) -> None:
         outcomes.set_result(await preprocess(batch))
+
+    async def save(samples: Sequence[Sample]) -> int:
+        return await save_to_storage(samples, store)
 
     async def save_in_order(works: Works) -> PipelineResult:
         saved = skipped = 0
@@ -184,7 +187,7 @@ async def data_pipeline(
                 position,
                 report_bad,
             )
-            saved += await works.call(save_to_storage, samples, store)
+            saved += await works.call(save, samples)
             skipped += len(batch) - len(samples)
             if show_progress is not None:
                 show_progress(saved + skipped)
@@ -192,8 +195,8 @@ async def data_pipeline(
         return PipelineResult(saved, skipped)
 
     async with together() as works:
-        _ = works.start(read, works)
-        saving = works.start(save_in_order, works)
+        _ = works.start(read(works))
+        saving = works.start(save_in_order(works))
     return saving.result()
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 
-from ..cancellation import end, result_of, start
+from ..cancellation import end, result_of
 from ..threads import call, in_thread
 from .checks import at_least_one
 
@@ -128,7 +128,7 @@ class _Pool:
         try:
             while True:
                 for item in islice(waiting, 2 * self.size - len(calls)):
-                    calls.add(start(run, item))
+                    calls.add(asyncio.create_task(run(item)))
                 if not calls:
                     return
                 done, _ = await asyncio.wait(

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import partial
 from typing import Generic, TypeVar
 
-from ..cancellation import Works, together
+from ..cancellation import together
 from .checks import at_least_one
 
 Item = TypeVar("Item")
@@ -81,34 +81,28 @@ class QueueProcessor(Generic[Item, Result]):
         results: list[Result] = []
         self.results = results
 
-        async def end(producers: list[asyncio.Task[None]]) -> None:
-            if producers:
-                await asyncio.wait(producers)
-            await queue.put(End.END)
+        left = len(sources)
+
+        async def produce(
+            source: Iterable[Item] | AsyncIterable[Item],
+        ) -> None:
+            nonlocal left
+            if isinstance(source, AsyncIterable):
+                async with aclosing(works.read(source)) as items:
+                    await self.producer(queue, items)
+            else:
+                await self.producer(queue, source)
+            left -= 1
+            if not left:
+                await queue.put(End.END)
 
         async with together() as works:
-
-            async def process(item: Item) -> Result:
-                return await works.call(self._process, item)
-
-            for _ in range(self._consumers):
-                _ = works.start(self.consumer, queue, results, process)
-            produce = partial(self._produce, works, queue)
-            producers = [works.start(produce, each) for each in sources]
-            _ = works.start(end, producers)
+            for source in sources:
+                _ = works.start(produce(source))
+            process = partial(works.call, self._process)
+            for _ in range(self._consumers if sources else 0):
+                _ = works.start(self.consumer(queue, results, process))
         return results
-
-    async def _produce(
-        self,
-        works: Works,
-        queue: asyncio.Queue[Item | End],
-        source: Iterable[Item] | AsyncIterable[Item],
-    ) -> None:
-        if not isinstance(source, AsyncIterable):
-            await self.producer(queue, source)
-            return
-        async with aclosing(works.read(source)) as items:
-            await self.producer(queue, items)
 
     async def producer(
         self,

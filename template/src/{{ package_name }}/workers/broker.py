@@ -87,7 +87,9 @@ def _for_taskiq(function: TaskFunction) -> TaskFunction:
 
     @functools.wraps(function, assigned=["__annotations__"])
     async def task(*args: object, **kwargs: object) -> object:
-        return await isolated(function, *args, **kwargs)
+        return await isolated(
+            functools.partial(function, *args, **kwargs),
+        )
 
     return task
 
