@@ -131,7 +131,7 @@ WILD_TEXTS = st.text(max_size=90) | st.text(
 @pytest.mark.slow
 @pytest.mark.parametrize("question", FREE_TEXTS)
 @settings(
-    max_examples=50,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -38,7 +38,7 @@ def entries(folder: Path) -> list[str]:
 
 
 def test_one_command_makes_a_working_project_without_uv(clone: Path, template: Path) -> None:
-    done = run("make new", clone, PATH=path_without_uv())
+    done = run("make new FLAGS=-dexamples=[clients]", clone, PATH=path_without_uv())
 
     project = clone.parent / "my-async-project"
     assert done.returncode == 0, done.stdout

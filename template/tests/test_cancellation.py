@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Self
 
 import pytest
 
@@ -194,3 +195,53 @@ async def test_reading_ends_though_the_source_swallows_it() -> None:
     await cancellation.end([reading])
 
     assert reading.cancelled()
+
+
+async def test_work_that_must_finish_returns_its_result() -> None:
+    result = await cancellation.finish(handle_a_failed_group())
+
+    assert result == "handled"
+
+
+async def test_a_source_is_read_to_its_end_and_closed() -> None:
+    closed = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(True)
+
+    items = cancellation.Works().read(source())
+
+    assert [item async for item in items] == [1, 2]
+    assert closed == [True]
+
+
+async def test_a_source_that_cannot_be_closed_will_do() -> None:
+    class Source:
+        def __aiter__(self) -> Self:
+            return self
+
+        async def __anext__(self) -> int:
+            raise StopAsyncIteration
+
+    items = cancellation.Works().read(Source())
+
+    assert [item async for item in items] == []
+
+
+async def test_a_call_that_marks_its_task_is_a_call_alone() -> None:
+    works = cancellation.Works()
+
+    async def handle(_: int) -> str:
+        return await handle_a_failed_group()
+
+    assert await works.call(handle, 1) == "handled"
+
+    async def mark(_: int) -> None:
+        await cancel_itself()
+
+    with pytest.raises(cancellation.WorkCancelledError):
+        await works.call(mark, 1)
