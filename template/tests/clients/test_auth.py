@@ -234,15 +234,23 @@ async def test_a_failed_renewal_is_told_to_all_who_wait(
     assert auth_api.calls.count(LOGIN) == 2
 
 
+async def be_refused(
+    auth_api: auth_server.AuthAPI,
+    member: clients.AuthenticatedAPIClient,
+) -> None:
+    """Let a renewal fail for its password."""
+    auth_api.password = "changed"
+    auth_api.revoke()
+    with pytest.raises(clients.AuthenticationError, match="401"):
+        await member.fetch_user(1)
+
+
 @pytest.mark.looptime
 async def test_half_a_minute_after_a_refused_renewal_a_call_may_work(
     auth_api: auth_server.AuthAPI,
     member: clients.AuthenticatedAPIClient,
 ) -> None:
-    auth_api.password = "changed"
-    auth_api.revoke()
-    with pytest.raises(clients.AuthenticationError, match="401"):
-        await member.fetch_user(1)
+    await be_refused(auth_api, member)
 
     auth_api.password = PASSWORD
     await asyncio.sleep(31)
@@ -254,10 +262,7 @@ async def test_a_login_ends_what_a_refused_renewal_began(
     auth_api: auth_server.AuthAPI,
     member: clients.AuthenticatedAPIClient,
 ) -> None:
-    auth_api.password = "changed"
-    auth_api.revoke()
-    with pytest.raises(clients.AuthenticationError, match="401"):
-        await member.fetch_user(1)
+    await be_refused(auth_api, member)
 
     await member.authenticate("ada", "changed")
 
@@ -385,6 +390,37 @@ async def test_a_close_that_is_cancelled_closes_all_the_same(
 
     assert isinstance(call.exception(), RuntimeError)
     assert session.closed
+
+
+@pytest.mark.looptime
+async def test_a_close_that_is_cancelled_twice_ends_the_renewal(
+    auth_api: auth_server.AuthAPI,
+    stranger: clients.AuthenticatedAPIClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await let_a_token_expire(auth_api, stranger)
+
+    async def log_in(*_: object) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(9)
+
+    monkeypatch.setattr(stranger, "_log_in", log_in)
+    call = asyncio.create_task(stranger.fetch_user(1))
+    await asyncio.sleep(1)
+    renewal = vars(stranger)["_renewal"]
+
+    closing = asyncio.create_task(stranger.close())
+    for _ in range(2):
+        await asyncio.sleep(1)
+        closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+
+    assert renewal.done()
+    with pytest.raises(RuntimeError, match="closed during a login"):
+        await call
 
 
 @pytest.mark.looptime

@@ -10,6 +10,7 @@ import aiohttp
 from aiohttp.hdrs import AUTHORIZATION
 from yarl import URL
 
+from ..cancellation import end
 from .retries import RetryPolicy, fetch_json
 from .sessions import open_session
 from .users import UserAPIClient
@@ -108,8 +109,7 @@ class AuthenticatedAPIClient(UserAPIClient):
         self._credentials = self._token = self._refusal = None
         try:
             if renewal is not None:
-                renewal.cancel()
-                await asyncio.wait([renewal])
+                await end([renewal])
         finally:
             await super().close()
 

@@ -93,11 +93,12 @@ class StreamBroker(RedisStreamBroker):
         while True:
             try:
                 # A Redis that came back may have lost the group.
-                await self._declare_consumer_group()
+                # Its client may swallow a cancellation.
+                await isolated(self._declare_consumer_group)
                 while True:
-                    # The client of Redis may swallow a cancellation.
                     for delivery in await isolated(self._next):
-                        message = await self._accept(*delivery)
+                        accept = partial(self._accept, *delivery)
+                        message = await isolated(accept)
                         if message is not None:
                             yield message
             except RedisError as error:
