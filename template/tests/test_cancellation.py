@@ -134,6 +134,39 @@ async def test_a_second_cancellation_reaches_the_work_too() -> None:
     assert took == pytest.approx(2, abs=0.1)
 
 
+async def clean_up(by: Work) -> object:
+    """Wait to be cancelled, and return what the cleaning up does."""
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(3600)
+    return await cancellation.isolated(by)
+
+
+async def test_a_cancelled_caller_cleans_up_by_work() -> None:
+    caller = asyncio.create_task(clean_up(handle_a_failed_group))
+    await asyncio.sleep(1)
+
+    caller.cancel()
+
+    assert await caller == "handled"
+
+
+@pytest.mark.parametrize("work", [wait, swallow, end_slowly])
+async def test_cleaning_up_is_cancelled_like_other_work(
+    work: Work,
+) -> None:
+    before = asyncio.all_tasks()
+    caller = asyncio.create_task(clean_up(work))
+    await asyncio.sleep(1)
+    caller.cancel()
+    await asyncio.sleep(1)
+
+    caller.cancel()
+
+    await asyncio.wait([caller])
+    assert caller.cancelled()
+    assert asyncio.all_tasks() == before
+
+
 async def test_work_that_must_finish_does_so_first() -> None:
     ended = []
 
@@ -232,16 +265,21 @@ async def test_a_source_that_cannot_be_closed_will_do() -> None:
     assert [item async for item in items] == []
 
 
-async def test_a_call_that_marks_its_task_is_a_call_alone() -> None:
-    works = cancellation.Works()
+async def test_works_go_on_after_a_failed_group() -> None:
+    await handle_a_failed_group()
+    await cancellation.Works().go_on()
 
-    async def handle(_: int) -> str:
-        return await handle_a_failed_group()
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
 
-    assert await works.call(handle, 1) == "handled"
 
-    async def mark(_: int) -> None:
-        await cancel_itself()
+async def test_works_do_not_go_on_when_cancelled_just_now() -> None:
+    async def work() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await cancellation.Works().go_on()
 
-    with pytest.raises(cancellation.WorkCancelledError):
-        await works.call(mark, 1)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(work())

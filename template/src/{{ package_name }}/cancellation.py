@@ -24,9 +24,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-CANCELLED = "the work was cancelled, its caller was not"
-
-
 class WorkCancelledError(RuntimeError):
     """Work was cancelled, mostly by itself; its caller was not.
 
@@ -44,10 +41,7 @@ async def isolated(
         Exception: As `result_of`.
     """
 
-    async def call() -> Result:
-        return await function()
-
-    return await result_of(asyncio.create_task(call()))
+    return await result_of(asyncio.ensure_future(function()))
 
 
 async def result_of(work: asyncio.Future[Result]) -> Result:
@@ -59,7 +53,20 @@ async def result_of(work: asyncio.Future[Result]) -> Result:
         WorkCancelledError: The work was cancelled, but not the caller.
         Exception: What the work raised.
     """
-    await _until_done([work], cancel=True)
+    caller = cast("asyncio.Task[object]", asyncio.current_task())
+    if caller.cancelling():
+        await _until_done([work], cancel=True)
+        return outcome(work)
+    # Not cancelled so far, it can tell afterwards whether it is now.
+    cancellation = asyncio.CancelledError()
+    try:
+        await work
+    except asyncio.CancelledError as error:  # noqa: ASYNC103
+        cancellation = error  # whose, is told below
+    except Exception:  # noqa: BLE001, S110 - the outcome raises it
+        pass
+    if caller.cancelling():
+        raise cancellation from _first_error([work])
     return outcome(work)
 
 
@@ -71,7 +78,9 @@ def outcome(work: asyncio.Future[Result]) -> Result:
         Exception: What it raised.
     """
     if work.cancelled():
-        raise WorkCancelledError(CANCELLED)
+        raise WorkCancelledError(
+            "the work was cancelled, its caller was not",
+        )
     return work.result()
 
 
@@ -128,23 +137,20 @@ async def _until_done(
                 for each in works if cancel else ():
                     each.cancel()
     if cancellation is not None:
-        errors = _errors(works)
-        raise cancellation from (errors[0] if errors else None)
+        raise cancellation from _first_error(works)
 
 
-def _end_of(work: asyncio.Future[Any]) -> asyncio.Future[None]:
-    """Return what ends with the work, and ends no work if cancelled.
+async def _end_of(work: asyncio.Future[Any]) -> None:
+    """Wait for the end of the work; cancelling this cancels no work."""
+    ended = asyncio.Event()
+    work.add_done_callback(lambda _: ended.set())
+    await ended.wait()
 
-    As `asyncio.wait` of one, at a third of its cost.
-    """
-    ended: asyncio.Future[None] = work.get_loop().create_future()
 
-    def end_too(_: asyncio.Future[Any]) -> None:
-        if not ended.done():
-            ended.set_result(None)
-
-    work.add_done_callback(end_too)
-    return ended
+def _first_error(
+    works: Collection[asyncio.Future[Any]],
+) -> Exception | None:
+    return next(iter(_errors(works)), None)
 
 
 def _errors(works: Collection[asyncio.Future[Any]]) -> list[Exception]:
@@ -184,35 +190,23 @@ class Works:
         task.add_done_callback(self.ended.put_nowait)
         return task
 
-    async def call(
-        self,
-        function: Callable[[Item], Awaitable[Result]],
-        item: Item,
-    ) -> Result:
-        """Return what the function returns, called in the running work.
+    async def go_on(self) -> None:
+        """Forget how often what was awaited cancelled the running work.
 
-        As `isolated`, for works that call often: no task is made.
+        For works that call often: as `isolated`, but no task is made.
 
         Raises:
-            asyncio.CancelledError: The works are ending.
-            WorkCancelledError: The call cancelled itself.
-            Exception: What it raised.
+            asyncio.CancelledError: The works are ending, or the work
+                was cancelled just now.
         """
         task = cast("asyncio.Task[object]", asyncio.current_task())
-        try:
-            result = await function(item)
-            if task.cancelling():
-                # By itself, or by a task group that failed: see above.
-                await asyncio.sleep(0)
-        except asyncio.CancelledError as error:
-            self._raise_if_ending()
-            problem = WorkCancelledError(CANCELLED)
-            raise problem from error  # noqa: ASYNC104 - not ours
-        finally:
+        if task.cancelling():
+            # By itself, or by a task group that failed: see above.
+            await asyncio.sleep(0)
             while task.cancelling():
                 task.uncancel()
-        self._raise_if_ending()
-        return result
+        if self.ending:
+            raise asyncio.CancelledError
 
     async def read(
         self,
@@ -227,15 +221,11 @@ class Works:
         items = aiter(source)
         try:
             async for item in items:
-                self._raise_if_ending()
+                await self.go_on()
                 yield item
         finally:
             if isinstance(items, AsyncGenerator):
                 await items.aclose()
-
-    def _raise_if_ending(self) -> None:
-        if self.ending:
-            raise asyncio.CancelledError
 
 
 @asynccontextmanager

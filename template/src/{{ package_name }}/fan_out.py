@@ -1,5 +1,6 @@
 """Runs one async function over many items, a few at a time."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from itertools import chain, islice
@@ -43,10 +44,15 @@ async def fan_out(
     async def work(works: Works, first: tuple[int, Item]) -> None:
         for position, item in chain([first], waiting):
             try:
-                results[position] = await works.call(function, item)
-            except WorkCancelledError as error:
-                problem = f"the call for {item!r} was cancelled"
-                raise WorkCancelledError(problem) from error
+                results[position] = await function(item)
+                await works.go_on()
+            except asyncio.CancelledError as error:
+                if works.ending:
+                    raise
+                problem = WorkCancelledError(
+                    f"the call for {item!r} was cancelled",
+                )
+                raise problem from error  # noqa: ASYNC104 - not ours
 
     async with together() as works:
         for first in islice(waiting, limit):

@@ -171,9 +171,6 @@ async def data_pipeline(
     ) -> None:
         outcomes.set_result(await preprocess(batch))
 
-    async def save(samples: Sequence[Sample]) -> int:
-        return await save_to_storage(samples, store)
-
     async def save_in_order(works: Works) -> PipelineResult:
         saved = skipped = 0
         while preprocessing := await in_flight.get():
@@ -187,7 +184,8 @@ async def data_pipeline(
                 position,
                 report_bad,
             )
-            saved += await works.call(save, samples)
+            saved += await save_to_storage(samples, store)
+            await works.go_on()
             skipped += len(batch) - len(samples)
             if show_progress is not None:
                 show_progress(saved + skipped)

@@ -77,8 +77,7 @@ class Attempt(Generic[Result]):
         try:
             return await result_of(self.task)
         except WorkCancelledError as error:
-            self.result = self._ended(None, error)
-            return self.result
+            return self._ended(None, error)
 
     async def _run(
         self,
@@ -88,10 +87,9 @@ class Attempt(Generic[Result]):
         async with limit:
             self._start = self._now()
             try:
-                self.result = self._ended(await function(), None)
+                return self._ended(await function(), None)
             except Exception as error:  # noqa: BLE001 - an outcome
-                self.result = self._ended(None, error)
-        return self.result
+                return self._ended(None, error)
 
     def _now(self) -> tuple[datetime, float]:
         return datetime.now(UTC), self._loop.time()
@@ -104,10 +102,11 @@ class Attempt(Generic[Result]):
         # Without a start it was cancelled before its turn.
         started_at, started = self._start or self._now()
         took = timedelta(seconds=self._loop.time() - started)
-        return TaskResult(
+        self.result = TaskResult(
             self._task_id,
             result,
             error,
             started_at,
             started_at + took,
         )
+        return self.result

@@ -9,10 +9,9 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from enum import Enum
-from functools import partial
 from typing import Generic, TypeVar
 
-from ..cancellation import together
+from ..cancellation import Works, together
 from .checks import at_least_one
 
 Item = TypeVar("Item")
@@ -99,9 +98,8 @@ class QueueProcessor(Generic[Item, Result]):
         async with together() as works:
             for source in sources:
                 _ = works.start(produce(source))
-            process = partial(works.call, self._process)
             for _ in range(self._consumers if sources else 0):
-                _ = works.start(self.consumer(queue, results, process))
+                _ = works.start(self.consumer(queue, results, works))
         return results
 
     async def producer(
@@ -125,10 +123,11 @@ class QueueProcessor(Generic[Item, Result]):
         self,
         queue: asyncio.Queue[Item | End],
         results: list[Result],
-        process: Callable[[Item], Awaitable[Result]],
+        works: Works,
     ) -> None:
         """Process items until the end mark, and add to results."""
         while (item := await queue.get()) is not End.END:
-            results.append(await process(item))
+            results.append(await self._process(item))
+            await works.go_on()
         # For the next consumer: one mark ends any number of them.
         queue.put_nowait(End.END)
