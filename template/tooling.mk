@@ -54,10 +54,11 @@ lint: $(ENV) ## lint with ruff, the house rules and flake8-async, and check the 
 typecheck: $(ENV) ## check the types with mypy
 	$(BIN)/mypy
 
-# The guard runs every async test in that many shuffled schedules, 1 unless told.
-SCHEDULES := $(if $(SEEDS),--seeds=$(SEEDS))
+# The guard runs every async test in that many shuffled schedules, 1 unless told. With CANCEL it runs
+# each once more for each place where it waits, and cancels it there, which covers nothing new.
+SCHEDULES := $(strip $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(CANCEL),--cancel --no-cov))
 
-test: $(ENV) ## run the tests with coverage; SEEDS=10 for more schedules, ARGS="-k name --no-cov" for pytest
+test: $(ENV) ## run the tests with coverage; SEEDS=10 for more schedules, CANCEL=1 to cancel calls, ARGS for pytest
 	$(BIN)/pytest $(SCHEDULES) $(ARGS)
 
 coverage: $(ENV) ## the same, and write the HTML report

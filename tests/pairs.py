@@ -1,7 +1,7 @@
 """The minimal pairs of tests/matrix: their data, their files, and what each gate says about them."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -38,7 +38,10 @@ STATIC = {
     "mypy": "mypy --no-error-summary",
     "hook": "pre-commit run --all-files --hook-stage manual",
 }
-GATES = [*STATIC, "pytest"]
+GATES = [*STATIC, "pytest", "cancel"]
+
+# The tests that pass, once more: each call is cancelled at each of its suspensions.
+CANCEL = ["--cancel", "--no-cov"]
 PYTEST = "pytest -p no:cacheprovider --junitxml=report.xml -o junit_family=xunit1"
 
 # What timeout(1) returns when it had to end the command.
@@ -112,7 +115,7 @@ class Pair:
         lines = files[path].splitlines()
         path = re.escape(path)
         number = next(n for n, line in enumerate(lines, 1) if self.at in line)
-        if self.gate == "pytest" and not self.at:
+        if self.gate in {"pytest", "cancel"} and not self.at:
             return any(file in text for file in files)
         place = rf"{path}(:|.*\bline | +\d.*\b){number}\b" if self.at else path
         if self.gate in {"black", "isort"}:
@@ -140,7 +143,7 @@ def load_pairs() -> list[Pair]:
 
 
 PAIRS = load_pairs()
-PAIRS_OF_PYTEST = [pair for pair in PAIRS if "pytest" in {pair.gate, *pair.also}]
+PAIRS_OF_PYTEST = [pair for pair in PAIRS if {"pytest", "cancel"} & {pair.gate, *pair.also}]
 
 
 class Matrix:
@@ -184,6 +187,7 @@ class Matrix:
         alone = [pair for pair in PAIRS if pair.run != "together"]
         ignored = [f"--ignore={file}" for pair in alone for file in pair.files(side)]
         hits += run_pytest(self.project, SEEDS, "--no-cov", *ignored)
+        hits += run_pytest(self.project, {}, *CANCEL, *cancelled(side, PAIRS), gate="cancel")
         self.project.restore()
         return hits
 
@@ -194,6 +198,7 @@ class Matrix:
             write(self.project, pair.files(side))
         tests = [file for pair in pairs for file in pair.files(side) if file.startswith("tests/")]
         hits = run_pytest(self.project, SEEDS, "--no-cov", *tests)
+        hits += run_pytest(self.project, {}, *CANCEL, *cancelled(side, pairs), gate="cancel")
         self.project.restore()
         return hits
 
@@ -225,8 +230,20 @@ def run_gate(project: "Pipeline", gate: str, command: str = "") -> list[Hit]:
     return [Hit(gate, file, text) for file, text in parse(output, project.folder)]
 
 
+def cancelled(side: str, pairs: Iterable[Pair]) -> list[str]:
+    """Return the tests whose calls are cancelled: of all twins, and of the defects that show by it."""
+    chosen = [pair for pair in pairs if pair.run == "together"]
+    if side == "defect":
+        chosen = [pair for pair in chosen if pair.gate == "cancel"]
+    return [file for pair in chosen for file in pair.files(side) if file.startswith("tests/")]
+
+
 def run_pytest(
-    project: "Pipeline", settings: Mapping[str, str], *arguments: str, seconds: int = 0
+    project: "Pipeline",
+    settings: Mapping[str, str],
+    *arguments: str,
+    seconds: int = 0,
+    gate: str = "pytest",
 ) -> list[Hit]:
     """Return what pytest says about a project: for each test that fails, or else in one hit.
 
@@ -246,8 +263,8 @@ def run_pytest(
         return []
     assert report.exists(), done.stdout
     results = ET.parse(report).getroot()  # noqa: S314 - what pytest wrote
-    hits = [Hit("pytest", file, text) for file, text in _cases(results)]
-    return hits or [Hit("pytest", "", done.stdout)] * (done.returncode != 0)
+    hits = [Hit(gate, file, text) for file, text in _cases(results)]
+    return hits or [Hit(gate, "", done.stdout)] * (done.returncode != 0)
 
 
 def _lines(output: str, _: Path) -> Iterator[tuple[str, str]]:

@@ -146,13 +146,20 @@ def test_make_runs_flake8_async_with_the_arguments_of_its_hook(default_project: 
     assert entries["flake8-async"] == f".venv/bin/{in_make[1]}"
 
 
-def test_both_ci_services_run_make_check_and_nothing_else(template: Path, tmp_path: Path) -> None:
+def test_both_ci_services_run_make_check_and_cancel_calls_once(
+    template: Path, tmp_path: Path
+) -> None:
     project = render(template, tmp_path / "project", ci=["github", "gitlab"])
     github = read_yaml(project / ".github/workflows/ci.yml")["jobs"]["check"]["steps"]
-    gitlab = read_yaml(project / ".gitlab-ci.yml")["check"]
+    gitlab = read_yaml(project / ".gitlab-ci.yml")
+    commands = [(step["run"], step.get("if", "")) for step in github if "run" in step]
 
-    assert [step["run"] for step in github if "run" in step] == ["make check SEEDS=5"]
-    assert gitlab["script"] == ["make check SEEDS=5"]
+    assert commands == [
+        ("make check SEEDS=5", ""),
+        ("make test CANCEL=1", "strategy.job-index == 0"),
+    ]
+    assert gitlab["check"]["script"] == ["make check SEEDS=5"]
+    assert gitlab["cancel"]["script"] == ["make test CANCEL=1"]
 
 
 def test_no_python_is_offered_that_the_last_run_of_ci_did_not_run() -> None:

@@ -332,6 +332,22 @@ async def test_a_post_is_retried_when_asked(
     assert answer == {"id": 101}
 
 
+async def test_cancelling_a_later_try_is_no_other_error(
+    api: api_server.UserAPI,
+    client: clients.UserAPIClient,
+) -> None:
+    api.plan(503)
+    api.delay = 10
+    call = asyncio.create_task(client.fetch_user(1))
+    await asyncio.sleep(15)
+
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert len(api.calls) == 2
+
+
 async def test_cancelling_ends_the_wait_for_the_next_try(
     api: api_server.UserAPI,
     client: clients.UserAPIClient,

@@ -28,6 +28,7 @@ from .places import (
     line_that_raised,
     path_in_project,
 )
+from .resources import Made
 from .watch import Watch
 
 # Any, because most of what is changed here is private to asyncio.
@@ -114,6 +115,8 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         self._generators: dict[int, str] = {}
         # By what was made, where that was.
         self.resources = WeakKeyDictionary[Any, tuple[str, str]]()
+        # What cancels the calls of the test, in a run for that.
+        self.cancellation: Any = None
         self._ready = _Ready(self)
         self.set_task_factory(self._make_task)
 
@@ -249,9 +252,13 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         coroutine: Coroutine[Any, Any, Any],
         **options: Any,  # noqa: ANN401 - whatever create_task was given
     ) -> Task[Any]:
+        if self.cancellation:
+            coroutine = self.cancellation.wrap(self, coroutine)
         task = Task(coroutine, loop=loop, **options)
         setattr(task, MADE_AT, current_line())
         parent = current_task(loop) if loop.is_running() else None
+        if self.cancellation:
+            self.cancellation.note_task(task, parent)
         setattr(task, MADE_BY, parent and ref(parent))
         self._tasks.add(task)
         return task
@@ -318,6 +325,9 @@ def _noting(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         resource = made[0] if isinstance(made, tuple) else made
         if line:
             loop.resources[resource] = (MAKERS[name], line)
+            if loop.cancellation:
+                found = Made(MAKERS[name], ref(resource), line, _is_open)
+                loop.cancellation.note_resource(found)
         return made
 
     return noting
@@ -415,13 +425,18 @@ def _origin(error: BaseException, task: object, context: dict[str, Any]) -> str:
     return f", raised{place} in a callback"
 
 
+def _is_open(resource: Any) -> bool:  # noqa: ANN401 - a server or a transport
+    if hasattr(resource, "sockets"):
+        return bool(resource.sockets)
+    return not resource.is_closing()
+
+
 def _check_resource(
     watch: Watch,
     check: str,
     resource: Any,  # noqa: ANN401 - a server or a transport
     line: str,
 ) -> None:
-    is_server = check == "leaked-server"
-    if resource.sockets if is_server else not resource.is_closing():
+    if _is_open(resource):
         name = type(resource).__name__.strip("_")
         watch.found(check, f"{name}, made at {line}, was not closed")

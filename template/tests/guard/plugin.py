@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import sys
-import traceback
 from asyncio import _get_running_loop
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import cached_property, partial
@@ -19,6 +18,7 @@ import pytest
 
 from .blocking import BlockingCalls
 from .callers import dependencies
+from .cancel import CHECK, Again, CancellationRuns
 from .loop import GuardLoop
 from .mocks import SuspendingMocks
 from .resources import Resources
@@ -52,6 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--seeds",
         type=int,
         help="how many shuffled schedules every async test runs in",
+    )
+    parser.getgroup("guard").addoption(
+        "--cancel",
+        action="store_true",
+        help="run tests again, and cancel what they await of the project at each of its suspensions",
     )
 
 
@@ -107,6 +112,7 @@ class Guard:
         self._foreign_loops: set[str] = set()
         self._uses: dict[tuple[str, str], bool] = {}
         self._deselected = False
+        self._cancellation: CancellationRuns | None = None
         self._passed: set[str] = set()
         self._loops = WeakSet[GuardLoop]()
         self._looked_at = thread_time()
@@ -149,8 +155,14 @@ class Guard:
         self._step_seconds = _number(config, "guard_step_seconds")
         seeds: int | None = config.getoption("seeds")
         if seeds is None:
-            seeds = int(_number(config, "guard_seeds"))
+            # It is the plain schedule that is run again.
+            seeds = 0 if config.getoption("cancel") else int(_number(config, "guard_seeds"))
         self._seeds = seeds
+        if config.getoption("cancel"):
+            self._watch.checks |= {CHECK}
+            self._cancellation = CancellationRuns(self._watch, self._resources, self._not_allowed)
+            config.pluginmanager.register(self._cancellation)
+            config.pluginmanager.register(Again(self._cancellation))
         config.addinivalue_line(
             "markers",
             f"{MARKER}(check, reason): let a test do what this check of the guard stops",
@@ -250,6 +262,7 @@ class Guard:
             if isinstance(loop, GuardLoop):
                 self._loops.add(loop)
                 loop.begin(request.node.nodeid)
+                loop.cancellation = self._cancellation
                 # Fixtures that need the loop have ended by then.
                 fixturedef.addfinalizer(partial(self._end_loop, loop))
             else:
@@ -295,6 +308,10 @@ class Guard:
             raise
         if nextitem is None:
             self._safely(self._resources.check_lasting)
+        if self._cancellation and self._cancellation.is_again:
+            # A test that was broken off leaves what it would have ended.
+            self._watch.take()
+            return result
         text = "\n".join(self._not_allowed(item))
         if text and item.stash.get(FAILED, False):
             # It may well be what a failure leaves behind.
@@ -330,12 +347,7 @@ class Guard:
         try:
             check()
         except Exception:  # noqa: BLE001 - shown with the test
-            self._watch.findings.append(
-                (
-                    "guard",
-                    f"The guard failed: {traceback.format_exc()}",
-                ),
-            )
+            self._watch.failed()
 
     # What is allowed.
 
@@ -359,6 +371,8 @@ class Guard:
             return
         test = item.nodeid.partition("[")[0]
         for name, is_used in uses.items():
+            if name.partition(":")[0] == CHECK and not self._cancellation:
+                continue
             place = "pytest.ini" if name in lines else test
             item.user_properties.append(
                 (MARKER, json.dumps([place, name, is_used])),

@@ -61,6 +61,8 @@ class Resources:
         self._undo: list[Callable[[], None]] = []
         self._watched: set[str] = set()
         self._watched_closing: set[tuple[type, str]] = set()
+        # Is told of each, too.
+        self.note_made: Callable[[Made], None] = _ignore
         # Those of the lists above that are clients, by their id.
         self._clients = WeakValueDictionary[int, Made]()
 
@@ -167,6 +169,7 @@ class Resources:
         # What a module holds lives as long as the program.
         if made.line and not is_importing(sys._getframe()):
             (self._lasting if self._is_lasting else self._made).append(made)
+            self.note_made(made)
         return made
 
     def _note_client(self, client: object) -> None:
@@ -223,6 +226,10 @@ class Resources:
 
     def _note_processes(self, pool: object) -> None:
         self._note("leaked-process", ref(pool), _is_open_pool)
+
+
+def _ignore(_: Made) -> None:
+    """Do nothing with what is made."""
 
 
 def _nothing() -> None:

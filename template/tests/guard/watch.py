@@ -1,5 +1,6 @@
 """Collects what the guard finds, for the test that it belongs to."""
 
+import traceback
 from dataclasses import dataclass, field
 
 # Every check, with the sentence that says what to do.
@@ -15,6 +16,10 @@ REMEDIES = {
     "blocking-call": ("Use its async form, or await asyncio.to_thread(...)."),
     "slow-step": ("Move the work into a thread or process, or await in between."),
     "environment": "Use monkeypatch, which undoes it.",
+    "not-safe-to-cancel": (
+        "Give back in a finally what was taken (async with, try/finally, AsyncExitStack), "
+        "and shield what must not stop half-way."
+    ),
     "loop-state": "Make it where its loop runs, as in a fixture.",
 }
 
@@ -36,6 +41,10 @@ class Watch:
         finding = (check, f"{check}: {what}. {REMEDIES[check]}")
         if check in self.checks and finding not in self.findings:
             self.findings.append(finding)
+
+    def failed(self) -> None:
+        """Keep that the guard itself failed; that never hides what a test says."""
+        self.findings.append(("guard", f"The guard failed: {traceback.format_exc()}"))
 
     def take(self) -> list[tuple[str, str]]:
         """Return the findings, and forget them."""

@@ -9,7 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import aiohttp
 import stamina
@@ -123,7 +123,10 @@ class RetryPolicy:
         loop = asyncio.get_running_loop()
 
         def next_wait(failed: Exception) -> bool | datetime.timedelta:
-            error = cast("_FailedTry", failed).error
+            # stamina asks here about a cancellation, too.
+            if not isinstance(failed, _FailedTry):
+                return False
+            error = failed.error
             wait = _retry_after(error)
             if wait is None or wait <= datetime.timedelta():
                 return _is_transient(error)
