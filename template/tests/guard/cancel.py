@@ -92,6 +92,7 @@ class Call:
         line: Where the test calls it.
         frame: The outermost frame of the project.
         is_entering: Whether it enters a context, which nobody leaves if that fails.
+        is_leaving: Whether it leaves a context, which nobody does again if that fails.
         is_watched: Whether it may be cancelled.
         arguments: What it is given.
         names: What its module holds.
@@ -105,6 +106,7 @@ class Call:
     line: str
     frame: FrameType
     is_entering: bool
+    is_leaving: bool
     is_watched: bool
     arguments: list[object]
     names: dict[str, Any]
@@ -129,11 +131,15 @@ class Normal:
         kept: What it has taken or made, and not given back or ended.
         returned: Of that, what it has returned.
         changed: The attributes that are not as before.
+        handed_over: Of these, the collections out of which it returns something.
+        given_back: What it gives back that was taken before, and how often.
     """
 
     kept: set[tuple[str, str]]
     returned: set[tuple[str, str]]
     changed: set[tuple[str, str]]
+    handed_over: set[tuple[str, str]]
+    given_back: Counter[tuple[str, str]]
 
 
 @dataclass
@@ -177,6 +183,7 @@ class CancellationRuns:
     ) -> None:
         self.is_again = False
         self._watch = watch
+        self._resources = resources
         resources.note_made = self.note_resource
         self._judge = judge
         self._run: Run | None = None
@@ -188,7 +195,7 @@ class CancellationRuns:
         self._is_in_test = False
         self._has_passed = False
         self._tried = Counter[Place]()
-        self._ledger = Ledger(self._holder, lambda: self._call is not None)
+        self._ledger = Ledger(self._holder, self._line_of_call)
         self._ledger.start()
 
     # What pytest does.
@@ -259,6 +266,19 @@ class CancellationRuns:
             signal.signal(signal.SIGINT, handler)
             self.is_again = False
 
+    def keep(self, findings: list[tuple[str, str]]) -> None:
+        """Take over what the guard has found in a run that is broken off.
+
+        A test that was broken off leaves what it would have ended. But a result that comes for a
+        future that was cancelled comes of the cancellation.
+        """
+        if self._run and self._run.cancelled:
+            self._run.found += [
+                sentence.partition(": ")[2].partition(". ")[0]
+                for check, sentence in findings
+                if check == "lost-error" and "InvalidStateError" in sentence
+            ]
+
     def _report(self, item: pytest.Item, run: Run) -> None:
         for problem in run.found:
             self._watch.found(CHECK, f"{run.cancelled}, and {problem}")
@@ -318,6 +338,10 @@ class CancellationRuns:
             except BaseException as error:  # noqa: ASYNC103, BLE001 - it goes on to the test
                 step = partial(test.throw, error)
 
+    def _line_of_call(self) -> str:
+        frame = self._call and self._call.frame
+        return f"{path_in_project(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else ""
+
     def _is_to_be_cancelled(self, test: object) -> bool:
         """Return whether a test that waits now does so where its call is to be cancelled."""
         # Nothing of this is kept while the test goes on, which may look for what is gone.
@@ -371,6 +395,9 @@ class CancellationRuns:
             yield
         normal = run.normal.get(call.number)
         run.found += _compare(call, normal, then, self._state(call))
+        if normal and call.is_leaving:
+            missing = normal.given_back - self._ledger.given_back
+            run.found += [f"the {what} is not given back at {line}" for what, line in missing]
         self._call = None
 
     def _leave(self, test: Any) -> Generator[Any, Any, None]:  # noqa: ANN401 - a coroutine
@@ -436,6 +463,7 @@ class CancellationRuns:
             line=line,
             frame=frame,
             is_entering="__aenter__" in names,
+            is_leaving="__aexit__" in names,
             is_watched=is_watched,
             arguments=arguments,
             names=module,
@@ -451,7 +479,11 @@ class CancellationRuns:
         self._call = None
         if run.wanted is None and call.is_watched:
             state = self._state(call)
-            kept = {(left.what, left.line) for left in state.left}
+            kept = {
+                (left.what, left.line)
+                for left in state.left
+                if not (isinstance(left.thing, Task) and left.thing.cancelling())
+            }
             returned = {
                 (left.what, left.line)
                 for left in state.left
@@ -462,7 +494,14 @@ class CancellationRuns:
                 for key, value in state.attributes.items()
                 if key in call.before and _has_changed(value, call.before[key])
             }
-            run.normal[call.number] = Normal(kept, returned, changed)
+            handed_over = {
+                key[:2]
+                for key, before in call.before.items()
+                if id(result) in before.entries - state.attributes.get(key, before).entries
+            }
+            run.normal[call.number] = Normal(
+                kept, returned, changed, handed_over, Counter(self._ledger.given_back)
+            )
 
     def _state(self, call: Call) -> State:
         return State(list(self._left(call)), attributes(call.arguments, call.names))
@@ -487,22 +526,19 @@ class CancellationRuns:
                 yield Left(f"the {type(thing).__name__.strip('_')}, made", made.line, thing)
 
     def _runs_on(self, process: Popen[Any]) -> bool:
-        """Return whether a process goes on, a moment after it may have been told to end.
+        """Return whether a process goes on that nobody has told to end.
 
         It is only looked at: its end is for asyncio to hear of.
         """
+        if process.returncode is not None or process.pid in self._resources.told:
+            return False
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT if hasattr(os, "waitid") else 0
-
-        def has_ended() -> bool:
-            is_seen = options and os.waitid(os.P_PID, process.pid, options)
-            return process.returncode is not None or bool(is_seen)
-
-        return not self._soon(has_ended)
+        return not options or os.waitid(os.P_PID, process.pid, options) is None
 
     def _soon(self, is_over: Callable[[], bool]) -> bool:
         """Return whether something is over, in a moment if the call has ended.
 
-        Processes end by themselves, and threads go on without who waits for them.
+        A thread goes on without who waits for it.
         """
         for _ in range(LOOKS if self._run and self._run.has_ended else 1):
             if is_over():
@@ -539,20 +575,25 @@ def _compare(call: Call, normal: Normal | None, then: State, now: State) -> Iter
         elif left.is_held or call.is_entering:
             is_excused = False
         else:
-            # Who has it can end it, as the object whose method it is.
-            is_excused = (isinstance(left.thing, Task) and is_usual) or is_within_reach(
+            # A file that the call is there to make, a task that is there to go on; and who has
+            # something can end it, as the object whose method it is.
+            is_excused = (is_usual and isinstance(left.thing, Task | str)) or is_within_reach(
                 left.thing, [*call.arguments, call.names]
             )
-        if (id(left.thing), left.line) in taken and not is_excused:
+        is_of_before = left.is_held or (id(left.thing), left.line) in taken
+        if is_of_before and not is_excused:
             yield f"{left.what} at {left.line}, is left"
     for key, value in now.attributes.items():
         if normal is None or key not in call.before or key not in then.attributes:
             continue
         before, here = call.before[key], then.attributes[key]
         name = ".".join(filter(None, key[:2]))
-        if key[:2] in normal.changed:
+        if key[:2] in normal.handed_over:
+            if before.entries - here.entries - value.entries:
+                yield f"{name} has lost what was taken out"
+        elif key[:2] in normal.changed:
             continue
-        if (value.entries & here.entries) - before.entries:
+        elif (value.entries & here.entries) - before.entries:
             yield f"{name} keeps what was added"
         elif here.value is not before.value and value.value is here.value:
             yield f"{name} stays changed"

@@ -309,8 +309,7 @@ class Guard:
         if nextitem is None:
             self._safely(self._resources.check_lasting)
         if self._cancellation and self._cancellation.is_again:
-            # A test that was broken off leaves what it would have ended.
-            self._watch.take()
+            self._cancellation.keep(self._watch.take())
             return result
         text = "\n".join(self._not_allowed(item))
         if text and item.stash.get(FAILED, False):

@@ -51,7 +51,12 @@ class Made:
 
 
 class Resources:
-    """What the project's code has made and must bring to an end."""
+    """What the project's code has made and must bring to an end.
+
+    Attributes:
+        told: The numbers of processes that were sent a signal.
+        note_made: Is told of each thing that is made.
+    """
 
     def __init__(self, watch: Watch) -> None:
         self._is_lasting = False
@@ -61,7 +66,7 @@ class Resources:
         self._undo: list[Callable[[], None]] = []
         self._watched: set[str] = set()
         self._watched_closing: set[tuple[type, str]] = set()
-        # Is told of each, too.
+        self.told: set[int] = set()
         self.note_made: Callable[[Made], None] = _ignore
         # Those of the lists above that are clients, by their id.
         self._clients = WeakValueDictionary[int, Made]()
@@ -70,6 +75,7 @@ class Resources:
         """Begin to take note of what is made."""
         self._after(threading.Thread, "start", self._note_thread)
         self._after(subprocess.Popen, "__init__", self._note_process)
+        self._after(subprocess.Popen, "send_signal", self._note_signal)
         self._after(ThreadPoolExecutor, "__init__", self._note_threads)
 
     def watch_imported(self) -> None:
@@ -219,6 +225,9 @@ class Resources:
     def _note_process(self, process: subprocess.Popen[Any]) -> None:
         # Held: one that is dropped while it runs is told by its line here.
         self._note("leaked-process", lambda: process, _is_running)
+
+    def _note_signal(self, process: subprocess.Popen[Any]) -> None:
+        self.told.add(process.pid)
 
     def _note_child(self, process: object) -> None:
         if not _is_of_a_pool():

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from asyncio import Task
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future as ThreadFuture
 from functools import wraps
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from .loop import MADE_AT
 from .places import current_line, path_in_project
 
 # The most objects that are looked at for what a call has changed or can still reach.
@@ -54,7 +55,7 @@ class Ledger:
 
     Args:
         holder: Returns the task at work, if it belongs to the call that is watched.
-        is_watched: Says whether there is one.
+        line_of_call: Returns where that is; "" if there is none.
     """
 
     # An audit hook cannot be removed: one stays, and asks who listens.
@@ -64,15 +65,17 @@ class Ledger:
     def __init__(
         self,
         holder: Callable[[], Task[Any] | None],
-        is_watched: Callable[[], bool],
+        line_of_call: Callable[[], str],
     ) -> None:
         self._holder = holder
-        self._is_watched = is_watched
+        self._line_of_call = line_of_call
         self._held: dict[int, list[tuple[Left, Task[Any]]]] = defaultdict(list)
         self._files: list[Left] = []
         # What the call itself has made goes with it. Kept, so that no id is used twice.
         self._own: dict[int, object] = {}
         self._undo: list[Callable[[], None]] = []
+        # What was taken before the call: how often it has given back, by what and line.
+        self.given_back = Counter[tuple[str, str]]()
 
     def start(self) -> None:
         """Begin to keep it."""
@@ -100,6 +103,7 @@ class Ledger:
         self._held.clear()
         self._files.clear()
         self._own.clear()
+        self.given_back.clear()
 
     def held(self) -> Iterator[Left]:
         """Yield what the call has taken and not given back."""
@@ -115,9 +119,11 @@ class Ledger:
     def note_file(self, path: str) -> None:
         """Take note of a file or folder that is about to be made."""
         # In a thread, most likely one that does it for the call.
-        is_of_call = self._holder() or threading.current_thread() is not threading.main_thread()
-        line = _line_of_source() if is_of_call and self._is_watched() else ""
-        if line and not os.path.lexists(path):
+        is_in_thread = threading.current_thread() is not threading.main_thread()
+        line = ""
+        if is_in_thread or self._holder():
+            line = _line_of_source() or (self._line_of_call() if is_in_thread else "")
+        if line and self._line_of_call() and not os.path.lexists(path):
             self._files.append(Left("the file, made", line, str(Path(path).absolute())))
 
     def _note_own(self, thing: object, _: object) -> None:
@@ -126,8 +132,9 @@ class Ledger:
 
     def _take(self, thing: object, what: str, item: object = None) -> None:
         task = self._holder()
-        line = _line_of_source() if task else ""
-        if line and task and id(thing) not in self._own:
+        # A task of `lock.acquire()` alone has no line of the project at work.
+        line = (_line_of_source() or getattr(task, MADE_AT, "")) if task else ""
+        if line.startswith("src/") and task and id(thing) not in self._own:
             self._held[id(thing)].append((Left(what, line, thing, is_held=True, item=item), task))
 
     def _take_item(self, queue: object, item: object) -> None:
@@ -137,6 +144,8 @@ class Ledger:
         taken = self._held.get(id(thing))
         if taken:
             taken.pop()
+        elif self._holder():
+            self.given_back[type(thing).__name__.lower(), _line_of_source()] += 1
 
     def _patch(self, owner: type, name: str, note: Callable[[Any, Any], None]) -> None:
         original = getattr(owner, name)
@@ -172,11 +181,13 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     ledger: Ledger | None = Ledger._listening
     if ledger is None:
         return
-    if event == "open" and isinstance(args[0], str | bytes) and args[1] and args[1][0] in "wx":
+    if event == "open" and isinstance(args[0], str | bytes) and args[2] & os.O_CREAT:
         ledger.note_file(os.fsdecode(args[0]))
     if event in {"tempfile.mkstemp", "tempfile.mkdtemp", "os.mkdir"}:
         ledger.note_file(os.fsdecode(args[0]))
 
+
+THREAD_LOCK = type(threading.Lock())
 
 # An attribute: the name of its class and its own, and the id of the object.
 Attribute = tuple[str, str, int]
@@ -186,7 +197,7 @@ class Value(NamedTuple):
     """What an attribute was at a moment.
 
     Attributes:
-        value: The object.
+        value: The object; of a lock of threads, whether it is held.
         entries: The ids of what it holds, if it is a collection.
     """
 
@@ -208,7 +219,8 @@ def attributes(arguments: Iterable[object], names: dict[str, Any]) -> dict[Attri
     for thing in _walk([*arguments, *values.values()], _inside_project):
         name = type(thing).__qualname__
         for attribute, value in _own_attributes(thing):
-            found[name, attribute, id(thing)] = Value(value, _entries(value))
+            state = value.locked() if isinstance(value, THREAD_LOCK) else value
+            found[name, attribute, id(thing)] = Value(state, _entries(value))
     return found
 
 
@@ -261,7 +273,14 @@ def _own_attributes(thing: object) -> list[tuple[str, object]]:
         for name in [getattr(cls, "__slots__", ())]
         if isinstance(name, str) and hasattr(thing, name)
     ]
-    return [*getattr(thing, "__dict__", {}).items(), *slots]
+    # A class has what its objects begin with.
+    shared = {
+        name: value
+        for cls in reversed(type(thing).__mro__)
+        for name, value in vars(cls).items()
+        if name[:2] != "__" and (value is None or isinstance(value, bool | int | float | str))
+    }
+    return [*(shared | getattr(thing, "__dict__", {})).items(), *slots]
 
 
 def _is_of_project(thing: object) -> bool:
