@@ -343,6 +343,7 @@ async def error_of_fetching(
 
     broker = workers.make_broker({"fetch": fetch}, redis_url="")
     retry = clients.RetryPolicy(max_retries=0)
+    closing: list[asyncio.Future[None]] = []
     async with (
         api.serve(),
         clients.UserAPIClient(api.base_url, 5, retry=retry) as client,
@@ -351,7 +352,7 @@ async def error_of_fetching(
         task_id = await tasks.submit("fetch", {"user_id": user_id})
         asyncio.get_running_loop().call_later(
             close_after,
-            lambda: asyncio.ensure_future(client.close()),
+            lambda: closing.append(asyncio.ensure_future(client.close())),
         )
         return (await tasks.wait(task_id, 600)).error
 
