@@ -180,8 +180,9 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         """Take note of what is left when all but the loop has ended."""
         for _ in range(GRACE_OF_MOCKS):
             # One that calls mocks for ever does so here, too.
-            if self.giving_way & all_tasks(self):
-                self._take_turns(1)
+            if not self.giving_way & all_tasks(self):
+                break
+            self._take_turns(1)
         left = all_tasks(self)
         # What others made, such as the handlers of a server, may end with what
         # they serve, and what a cancelled task has made may end with it.
