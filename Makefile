@@ -13,8 +13,10 @@ new: $(UV_NEEDED) ## make a project: DEST=../order-hub FLAGS="--defaults -d proj
 	  echo "Python 3.11 or newer is needed as python3, not $$(python3 --version): put one first on the PATH."; exit 1; }
 	@PATH="$$(cd "$$(dirname "$(UV)")" && pwd):$$PATH" python3 new.py
 
-bench: $(ENV) ## measure, each number as a ratio within one run
-	@$(BIN)/python benchmarks/render.py; render=$$?; $(BIN)/python benchmarks/project.py && exit $$render
+bench: $(ENV) ## measure, each number as a ratio within one run, and what schedules find
+	@$(BIN)/python benchmarks/render.py; render=$$?; $(BIN)/python -m benchmarks.schedules --compare; schedules=$$?; \
+	  $(BIN)/python benchmarks/project.py && exit $$((render | schedules))
 
-docs: $(ENV) ## write docs/gates.md anew from the matrix of minimal pairs
+docs: $(ENV) ## write docs/gates.md anew from the matrix of minimal pairs, and docs/schedules.md from races
 	@$(BIN)/python -m tests.gates_page > docs/gates.md
+	@$(BIN)/python -m benchmarks.schedules > docs/schedules.md

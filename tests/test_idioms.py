@@ -45,7 +45,7 @@ def test_an_idiom_fails_where_the_guard_is_wrong(mutation: dict[str, str], matri
     project.write(FILE, CODE)
     edit(project.folder / "tests/guard" / mutation["file"], mutation["old"], mutation["new"])
 
-    hits = run_pytest(project, {"guard_seeds": "5"}, "--no-cov", FILE)
+    hits = run_pytest(project, {"guard_seeds": "10"}, "--no-cov", FILE)
     project.restore()
 
     failed = set(re.findall(rf"{FILE}::(\w+)", "".join(hit.text for hit in hits)))

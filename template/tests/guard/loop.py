@@ -17,7 +17,7 @@ from functools import wraps
 from random import Random
 from time import thread_time
 from types import AsyncGeneratorType, FrameType, coroutine
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from .callers import is_tool_at_work
@@ -35,6 +35,8 @@ from .watch import Watch
 BaseLoop: Any = asyncio.SelectorEventLoop
 if sys.platform == "win32":
     BaseLoop = asyncio.ProactorEventLoop
+
+Value = TypeVar("Value")
 
 # What makes something that must be closed, and the check for it.
 MAKERS = {
@@ -54,8 +56,19 @@ MADE_AT = "_guard_made_at"
 # What made the task, by a weak reference.
 MADE_BY = "_guard_made_by"
 
+# What a task draws for a while: its priority among those that are ready, and
+# the pace of its mocks.
+PRIORITY = "_guard_priority"
+PACE = "_guard_pace"
+
+# How likely a task draws anew when that is asked for.
+CHANGE = 0.1
+
 # Turns that what was cancelled or closed may take to come to its end.
 GRACE = 10
+
+# And those for calls of mocks that are under way: five of a slow task.
+GRACE_OF_MOCKS = 20
 
 # Tasks that a library keeps until the loop ends, and that nobody else can reach.
 KEPT_BY_LIBRARIES = frozenset(["_shutdown_process_pool_on_exit"])  # of anyio.to_process
@@ -74,6 +87,20 @@ def take_turn() -> Generator[None]:
     That name may be a test's mock; this one is the guard's own.
     """
     yield
+
+
+def draw_at_times(task: object, name: str, source: Random, draw: Callable[[], Value]) -> Value:
+    """Return what a task has drawn, which now and then is something new.
+
+    Races that need one task to be ahead of another for many steps are
+    rare where each step is drawn by itself, and likely where a task keeps
+    what it drew: the idea of probabilistic concurrency testing.
+    """
+    value: Value | None = getattr(task, name, None)
+    if value is None or source.random() < CHANGE:
+        value = draw()
+        setattr(task, name, value)
+    return value
 
 
 class GuardLoop(BaseLoop):  # type: ignore[misc]
@@ -154,10 +181,11 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
 
     def check(self) -> None:
         """Take note of what is left when all but the loop has ended."""
-        for _ in range(GRACE):
+        for _ in range(GRACE_OF_MOCKS):
             # One that calls mocks for ever does so here, too.
-            if self.giving_way & all_tasks(self):
-                self._take_turns(1)
+            if not self.giving_way & all_tasks(self):
+                break
+            self._take_turns(1)
         left = all_tasks(self)
         # What others made, such as the handlers of a server, may end with what
         # they serve, and what a cancelled task has made may end with it.
@@ -372,13 +400,19 @@ class _Ready(deque[Handle]):
             if self._is_movable(handle):
                 steps.append(handle)
                 continue
-            source.shuffle(steps)
+            self._sort(steps, source)
             is_barrier = self._loop.is_own(_task_of(handle))
             number = len(steps) if is_barrier else source.randint(0, len(steps))
             order += [*steps[:number], handle]
             steps = steps[number:]
-        source.shuffle(steps)
+        self._sort(steps, source)
         self.extendleft(reversed(order + steps))
+
+    def _sort(self, steps: list[Handle], source: Random) -> None:
+        def priority(handle: Handle) -> float:
+            return draw_at_times(_task_of(handle), PRIORITY, source, source.random)
+
+        steps.sort(key=priority)
 
     def _is_movable(self, handle: Any) -> bool:  # noqa: ANN401
         task = _task_of(handle)

@@ -1,20 +1,24 @@
 """Lets mocks suspend, as what they stand for does.
 
 AsyncMock and MockTransport never give way to another task, so that no
-race behind them can show. In a seeded schedule they give way at random.
+race behind them can show. In a seeded schedule they give way at random,
+at a pace that each task keeps for a while: as one call may take longer
+than five others.
 """
 
 import sys
 from asyncio import _get_running_loop, current_task
 from collections.abc import Awaitable, Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 from unittest import mock
 
-from .loop import GuardLoop, take_turn
+from .loop import PACE, GuardLoop, draw_at_times, take_turn
 
-# The most turns that a mock gives way, before and after its answer.
-MOST_TURNS = 2
+# The least and the most turns that a mock gives way, before and after its
+# answer. The bounds are far apart: a mock that takes no turn at all runs ahead
+# of all others, and more than two would take longer than tests wait.
+PACES = [(0, 0), (0, 1), (1, 2), (2, 2)]
 
 
 class SuspendingMocks:
@@ -72,9 +76,10 @@ async def _give_way() -> None:
         return
     task = current_task(loop)
     assert task
+    least, most = draw_at_times(task, PACE, loop.random, partial(loop.random.choice, PACES))
     loop.giving_way.add(task)
     try:
-        for _ in range(loop.random.randint(0, MOST_TURNS)):
+        for _ in range(loop.random.randint(least, most)):
             await take_turn()
     finally:
         loop.giving_way.discard(task)
