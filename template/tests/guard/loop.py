@@ -8,6 +8,7 @@ from asyncio import (
     Future,
     Handle,
     Task,
+    TimerHandle,
     all_tasks,
     current_task,
 )
@@ -15,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from functools import wraps
 from random import Random
+from threading import get_ident
 from time import thread_time
 from types import AsyncGeneratorType, FrameType, coroutine
 from typing import Any
@@ -28,6 +30,7 @@ from .places import (
     line_that_raised,
     path_in_project,
 )
+from .threads import ProjectFuture, note_wrong_thread
 from .watch import Watch
 
 # Any, because most of what is changed here is private to asyncio.
@@ -114,6 +117,8 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         self._generators: dict[int, str] = {}
         # By what was made, where that was.
         self.resources = WeakKeyDictionary[Any, tuple[str, str]]()
+        # Where timers of the project's were made, by their id.
+        self._timers: dict[int, str] = {}
         self._ready = _Ready(self)
         self.set_task_factory(self._make_task)
 
@@ -136,12 +141,37 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
 
         This is called for each wait, so it looks no further than that.
         """
-        future: Future[Any] = Future(loop=self)
         caller = sys._getframe(1)
         path = path_in_project(caller.f_code.co_filename)
-        if path:
-            setattr(future, MADE_AT, f"{path}:{caller.f_lineno}")
+        if not path:
+            return Future(loop=self)
+        future = ProjectFuture(loop=self)
+        future.made_at = f"{path}:{caller.f_lineno}"
+        setattr(future, MADE_AT, future.made_at)
         return future
+
+    def call_soon(self, *args: Any, **options: Any) -> Handle:  # noqa: ANN401
+        """Call as usual; futures and tasks come here, too, for what waits for them."""
+        if self._thread_id != get_ident() and self._thread_id:
+            task = getattr(args[0], "__self__", None)
+            note_wrong_thread(self.watch, self, getattr(task, MADE_AT, ""))
+        handle: Handle = super().call_soon(*args, **options)
+        return handle
+
+    def call_at(self, *args: Any, **options: Any) -> TimerHandle:  # noqa: ANN401
+        """Call as usual, and know which timers the project has made itself."""
+        note_wrong_thread(self.watch, self)
+        timer: TimerHandle = super().call_at(*args, **options)
+        caller = sys._getframe(1)
+        if caller.f_code is BaseLoop.call_later.__code__ and caller.f_back:
+            caller = caller.f_back
+        path = path_in_project(caller.f_code.co_filename)
+        if path.startswith("src/"):
+            self._timers[id(timer)] = f"{path}:{caller.f_lineno}"
+        else:
+            # The id may have been that of another one.
+            self._timers.pop(id(timer), None)
+        return timer
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Take note of an error that nobody handled, then go on."""
@@ -167,6 +197,9 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
             self._check_task(task)
         for generator in list(self._asyncgens):
             self._check_generator(generator)
+        for timer in self._scheduled:
+            if id(timer) in self._timers and not timer.cancelled():
+                self._check_timer(timer)
         for resource, (check, line) in list(self.resources.items()):
             _check_resource(self.watch, check, resource, line)
         for task in list(self._tasks):
@@ -264,6 +297,11 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
                 "leaked-task",
                 f"the task {name}, made at {line}, was left running",
             )
+
+    def _check_timer(self, timer: Any) -> None:  # noqa: ANN401 - private to asyncio
+        name = getattr(timer._callback, "__qualname__", "")
+        line = self._timers[id(timer)]
+        self.watch.found("leaked-timer", f"the timer of {name}, made at {line}, was left to run")
 
     def _asyncgen_firstiter_hook(
         self,
