@@ -67,7 +67,6 @@ PATCHED: list[tuple[Any, str, str]] = [
     (hashlib, "pbkdf2_hmac", "hashlib.pbkdf2_hmac"),
     (hashlib, "scrypt", "hashlib.scrypt"),
     (ssl.SSLContext, "load_cert_chain", "loading certificates"),
-    (ssl.SSLContext, "load_default_certs", "loading certificates"),
     (ssl.SSLContext, "load_verify_locations", "loading certificates"),
     (ssl.SSLContext, "set_default_verify_paths", "loading certificates"),
 ]
