@@ -182,12 +182,11 @@ class Guard:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Let a test that pytest passes over fail beside those that it has collected."""
         report = yield
-        if "uncollected-test" in self._watch.checks and isinstance(collector, pytest.Module):
+        # Files of doctests are of a type that is derived from it.
+        if "uncollected-test" in self._watch.checks and type(collector) is pytest.Module:
             for name, line in uncollected_tests(collector) if report.passed else []:
-                test = UncollectedTest.from_parent(
-                    collector, name=name, watch=self._watch, line=line
-                )
-                report.result.append(test)
+                options = {"name": name, "watch": self._watch, "line": line}
+                report.result.append(UncollectedTest.from_parent(collector, **options))
         return report
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
