@@ -958,7 +958,40 @@ import library
 
 
 async def run() -> None:
-    library.start(print)
+    library.start(lambda: None)
+"""
+
+    assert "2 passed in" in pytest_of(project, source(project, code))
+
+
+def test_a_timer_of_a_partial_function_is_told(project: Pipeline) -> None:
+    code = """
+import asyncio
+import functools
+
+
+def late(number: int) -> int:
+    return number
+
+
+async def run() -> None:
+    asyncio.get_running_loop().call_later(60, functools.partial(late, 1))
+"""
+
+    output = pytest_of(project, source(project, code))
+
+    assert "leaked-timer: the timer of late, made at src/my_async_project/it.py:11" in output
+
+
+def test_a_timer_that_drops_an_entry_is_no_finding(project: Pipeline) -> None:
+    code = """
+import asyncio
+
+CACHE = {"key": 1}
+
+
+async def run() -> None:
+    asyncio.get_running_loop().call_later(60, CACHE.pop, "key", None)
 """
 
     assert "2 passed in" in pytest_of(project, source(project, code))
@@ -970,7 +1003,7 @@ import asyncio
 
 
 async def run() -> None:
-    asyncio.get_running_loop().call_later(60, print).cancel()
+    asyncio.get_running_loop().call_later(60, lambda: None).cancel()
 """
     first = "    asyncio.get_running_loop().call_later(30, print)\n"
     body = f"import asyncio\n\n{source(project, code)}".replace("    assert", f"{first}    assert")

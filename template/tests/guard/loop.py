@@ -14,7 +14,7 @@ from asyncio import (
 )
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
-from functools import wraps
+from functools import partial, wraps
 from random import Random
 from threading import get_ident
 from time import thread_time
@@ -299,9 +299,15 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
             )
 
     def _check_timer(self, timer: Any) -> None:  # noqa: ANN401 - private to asyncio
-        name = getattr(timer._callback, "__qualname__", "")
-        line = self._timers[id(timer)]
-        self.watch.found("leaked-timer", f"the timer of {name}, made at {line}, was left to run")
+        callback = timer._callback
+        while isinstance(callback, partial):
+            callback = callback.func
+        # What is not the project's, as the pop of a dict is, does no work that could come too late.
+        code = getattr(callback, "__code__", None)
+        if code and line_of(code):
+            line = self._timers[id(timer)]
+            what = f"the timer of {callback.__qualname__}, made at {line}, was left to run"
+            self.watch.found("leaked-timer", what)
 
     def _asyncgen_firstiter_hook(
         self,
