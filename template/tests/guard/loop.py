@@ -198,7 +198,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         for generator in list(self._asyncgens):
             self._check_generator(generator)
         for timer in self._scheduled:
-            if id(timer) in self._timers and not timer.cancelled():
+            if id(timer) in self._timers:
                 self._check_timer(timer)
         for resource, (check, line) in list(self.resources.items()):
             _check_resource(self.watch, check, resource, line)
@@ -302,7 +302,8 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         callback = timer._callback
         while isinstance(callback, partial):
             callback = callback.func
-        # What is not the project's, as the pop of a dict is, does no work that could come too late.
+        # One that is cancelled has none. What is not the project's, as the pop of a dict is, does no
+        # work that could come too late.
         code = getattr(callback, "__code__", None)
         if code and line_of(code):
             line = self._timers[id(timer)]
