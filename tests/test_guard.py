@@ -924,6 +924,8 @@ async def test_it() -> None:
 LIBRARY = """
 import asyncio
 
+KEPT = []
+
 
 def fill(queue):
     queue.put_nowait(1)
@@ -949,6 +951,29 @@ async def run() -> None:
 """
 
     assert "2 passed in" in pytest_of(project, source(project, code))
+
+
+def test_what_a_library_keeps_is_no_finding(project: Pipeline) -> None:
+    project.write("library.py", LIBRARY)
+    body = """
+import asyncio
+
+import library
+
+
+async def test_it() -> None:
+    lock = asyncio.Lock()
+    library.KEPT.append(lock)
+
+    async def wait() -> None:
+        async with lock:
+            await asyncio.sleep(0)
+
+    await asyncio.gather(wait(), wait())
+    assert not lock.locked()
+"""
+
+    assert "2 passed in" in pytest_of(project, body)
 
 
 def test_a_timer_of_a_library_is_no_finding(project: Pipeline) -> None:
@@ -1137,3 +1162,154 @@ def test_a_file_of_doctests_is_no_file_of_tests(project: Pipeline) -> None:
 
     assert "error" not in output.splitlines()[-1]
     assert "INTERNALERROR" not in output
+
+
+def test_a_task_that_is_collected_while_it_waits_is_told(project: Pipeline) -> None:
+    body = """
+import asyncio
+import gc
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_it() -> None:
+    asyncio.get_running_loop().create_task(forever())
+    await asyncio.sleep(0)
+    gc.unfreeze()
+    assert gc.collect()
+"""
+
+    output = pytest_of(project, body)
+
+    assert "leaked-task: the task forever, made at tests/test_it.py:11" in output
+
+
+def test_a_generator_that_something_keeps_is_told(project: Pipeline) -> None:
+    body = """
+from collections.abc import AsyncIterator
+
+KEPT: list[AsyncIterator[int]] = []
+
+
+async def numbers() -> AsyncIterator[int]:
+    yield 1
+    yield 2
+
+
+async def test_it() -> None:
+    KEPT.append(numbers())
+    assert await anext(KEPT[-1]) == 1
+"""
+
+    assert "leaked-generator: numbers, used at tests/test_it.py:14" in pytest_of(project, body)
+
+
+def test_whatever_a_loop_opens_must_be_closed(project: Pipeline) -> None:
+    body = """
+import asyncio
+import os
+from pathlib import Path
+
+KEPT: list[object] = []
+
+
+async def test_it(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    path = str(tmp_path / "socket")
+    read, write = os.pipe()
+    KEPT.append(await loop.create_unix_server(asyncio.Protocol, path))
+    KEPT.append(await loop.create_unix_connection(asyncio.Protocol, path))
+    KEPT.append(
+        await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+    )
+    KEPT.append(await loop.connect_read_pipe(asyncio.Protocol, os.fdopen(read)))
+    KEPT.append(await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(write, "w")))
+    assert KEPT
+"""
+
+    output = pytest_of(project, body, "--seeds=0")
+
+    for line, name in [
+        (13, "server: Server"),
+        (14, "transport: SelectorSocketTransport"),
+        (16, "transport: SelectorDatagramTransport"),
+        (18, "transport: UnixReadPipeTransport"),
+        (19, "transport: UnixWritePipeTransport"),
+    ]:
+        assert f"leaked-{name}, made at tests/test_it.py:{line}, was not closed" in output
+
+
+def test_a_pool_or_a_child_that_something_keeps_is_told(project: Pipeline) -> None:
+    body = """
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+KEPT: list[object] = []
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def test_it() -> None:
+    threads = ThreadPoolExecutor(1)
+    assert threads.submit(abs, -3).result() == 3
+    processes = ProcessPoolExecutor(1, mp_context=SPAWN)
+    assert processes.submit(abs, -3).result() == 3
+    child = SPAWN.Process(target=time.sleep, args=(3,))
+    child.start()
+    KEPT.extend([threads, processes, child])
+"""
+
+    output = pytest_of(project, body)
+
+    assert "leaked-thread: ThreadPoolExecutor, made at tests/test_it.py:11" in output
+    assert "leaked-process: ProcessPoolExecutor, made at tests/test_it.py:13" in output
+    assert "leaked-process: SpawnProcess, made at tests/test_it.py:16" in output
+
+
+def test_a_thread_that_is_about_to_end_is_no_finding(project: Pipeline) -> None:
+    body = """
+import threading
+import time
+
+
+def test_it() -> None:
+    threading.Thread(target=time.sleep, args=(0.2,)).start()
+    assert threading
+"""
+
+    assert "1 passed in" in pytest_of(project, body)
+
+
+def test_what_is_found_stands_beside_an_error_in_a_fixture(project: Pipeline) -> None:
+    body = LEAK.replace(
+        "async def test_leak() -> None:",
+        """@pytest.fixture
+def broken() -> Iterator[None]:
+    yield
+    raise LookupError("broken")
+
+
+async def test_leak(broken: None) -> None:""",
+    ).replace("import asyncio\n", "import asyncio\nfrom collections.abc import Iterator\n", 1)
+
+    output = pytest_of(project, body)
+
+    assert "LookupError: broken" in output
+    assert "leaked-task: the task forever" in output
+
+
+def test_a_dependency_that_takes_long_to_import_is_no_finding(project: Pipeline) -> None:
+    project.write("long_library.py", LONG)
+    settings = (project.folder / "pyproject.toml").read_text()
+    project.write(
+        "pyproject.toml",
+        settings.replace("\ndependencies = [", '\ndependencies = [\n    "long-library",', 1),
+    )
+    code = """
+async def run() -> None:
+    import long_library  # noqa: F401, PLC0415
+"""
+
+    assert "2 passed in" in pytest_of(project, source(project, code))
