@@ -845,7 +845,7 @@ def test_two(thread: threading.Thread) -> None:
 
 def test_a_daemon_that_a_library_starts_is_no_finding(project: Pipeline) -> None:
     library = project.folder / "site-packages"
-    library.mkdir()
+    library.mkdir(exist_ok=True)
     (library / "daemons.py").write_text(
         "import threading\n\n\ndef start():\n"
         "    threading.Thread(target=threading.Event().wait, daemon=True).start()\n"

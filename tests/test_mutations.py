@@ -9,7 +9,7 @@ import pytest
 from tests import test_guard
 from tests.conftest import Pipeline
 from tests.helpers import PYTHONS, ROOT, read_toml
-from tests.pairs import PAIRS, SEEDS, Hit, Matrix, Pair, run_pytest, write
+from tests.pairs import PAIRS, SEEDS, Matrix, Pair, run_pytest, write
 from tests.test_callers import CASES, file_of, install_toolbox, run_cases
 from tests.test_idioms import edit
 
@@ -71,14 +71,9 @@ def not_noticed_by_pairs(mutation: dict[str, Any], project: Pipeline) -> Iterato
     tests = [test for pair in sides for test in pair.tests]
     hits = run_pytest(project, SEEDS, "--no-cov", *tests)
     for pair, side in sides.items():
-        is_stopped = any(is_of(hit, pair) for hit in hits)
+        is_stopped = any(hit.file in pair.tests for hit in hits)
         if is_stopped == (side == "defect"):
             yield pair.name
-
-
-def is_of(hit: Hit, pair: Pair) -> bool:
-    """Return whether a hit is what stops a pair; a twin has no other."""
-    return hit.file in pair.tests and (pair.message in hit.text or pair.gate != "pytest")
 
 
 def not_noticed_by_cases(mutation: dict[str, Any], project: Pipeline) -> Iterator[str]:
