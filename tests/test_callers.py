@@ -38,27 +38,36 @@ def file_of(name: str) -> str:
     return f"tests/test_{module_of(name)}.py"
 
 
+def install_toolbox(project: Pipeline, folder: Path) -> None:
+    """Install what the cases take for a tool, from a wheel that is made in a folder."""
+    wheel = make_wheel(folder, "toolbox", {"toolbox/__init__.py": TOOLBOX})
+    done = project.run(f"uv pip install --quiet --python .venv {wheel}")
+    assert done.returncode == 0, done.stdout
+
+
+def run_cases(project: Pipeline, cases: list[dict[str, str]]) -> list[Hit]:
+    """Return what pytest says of cases, whose files stay in the project."""
+    files = {
+        "elsewhere/debugger_of_an_editor.py": TOOLBOX,
+        "tests/rewritten.py": "ANSWER = 42\nassert ANSWER\n",
+    }
+    for case in cases:
+        module = module_of(case["name"])
+        files[f"src/my_async_project/{module}.py"] = PRELUDE + case["code"]
+        files[file_of(case["name"])] = TEST.format(module=module)
+    write(project, files)
+    tests = [file_of(case["name"]) for case in cases]
+    return run_pytest(project, {"guard_seeds": "0"}, "--no-cov", *tests)
+
+
 @pytest.fixture(scope="session")
 def find(tmp_path_factory: pytest.TempPathFactory) -> Find:
     """Return a function that returns what pytest says of a case. All cases of a kind run at once."""
 
     @cache
     def run_all(project: Pipeline, kind: str) -> list[Hit]:
-        folder: Path = tmp_path_factory.mktemp("wheels")
-        wheel = make_wheel(folder, "toolbox", {"toolbox/__init__.py": TOOLBOX})
-        done = project.run(f"uv pip install --quiet --python .venv {wheel}")
-        assert done.returncode == 0, done.stdout
-        files = {
-            "elsewhere/debugger_of_an_editor.py": TOOLBOX,
-            "tests/rewritten.py": "ANSWER = 42\nassert ANSWER\n",
-        }
-        for case in CASES[kind]:
-            module = module_of(case["name"])
-            files[f"src/my_async_project/{module}.py"] = PRELUDE + case["code"]
-            files[file_of(case["name"])] = TEST.format(module=module)
-        write(project, files)
-        tests = [file_of(case["name"]) for case in CASES[kind]]
-        hits = run_pytest(project, {"guard_seeds": "0"}, "--no-cov", *tests)
+        install_toolbox(project, tmp_path_factory.mktemp("wheels"))
+        hits = run_cases(project, CASES[kind])
         project.restore()
         return hits
 

@@ -102,21 +102,21 @@ def test_a_finding_names_check_line_and_remedy(project: Pipeline) -> None:
 
 
 def test_a_test_may_replace_what_reads_files(project: Pipeline) -> None:
-    assert "2 passed" in pytest_of(project, REPLACED_FILES)
+    assert "2 passed in" in pytest_of(project, REPLACED_FILES)
 
 
 def test_a_marker_allows_a_finding(project: Pipeline) -> None:
-    assert "2 passed" in pytest_of(project, ALLOWED)
+    assert "2 passed in" in pytest_of(project, ALLOWED)
 
 
 def test_a_setting_allows_a_finding(project: Pipeline) -> None:
     setting = "leaked-task: made at tests/test_it.py:12"
 
-    assert "2 passed" in pytest_of(project, LEAK, "-o", f"guard_allow={setting}")
+    assert "2 passed in" in pytest_of(project, LEAK, "-o", f"guard_allow={setting}")
 
 
 def test_a_check_that_is_not_listed_is_off(project: Pipeline) -> None:
-    assert "2 passed" in pytest_of(project, LEAK, "-o", "guard_checks=lost-error")
+    assert "2 passed in" in pytest_of(project, LEAK, "-o", "guard_checks=lost-error")
 
 
 def test_a_marker_that_allows_nothing_fails_the_run(project: Pipeline) -> None:
@@ -184,7 +184,7 @@ def test_more_seeds_can_be_asked_for(project: Pipeline) -> None:
     project.write("tests/test_it.py", GOOD)
 
     assert (
-        "11 passed"
+        "11 passed in"
         in project.run(["make", "test", "SEEDS=10", "ARGS=--no-cov tests/test_it.py"]).stdout
     )
 
@@ -241,7 +241,7 @@ def test_one(thread: threading.Thread) -> None:
 def test_two(thread: threading.Thread) -> None:
     assert thread.is_alive()
 """
-    assert "2 passed" in pytest_of(project, body)
+    assert "2 passed in" in pytest_of(project, body)
 
 
 def test_loops_of_ones_own_are_used_and_said_to_be_unwatched(project: Pipeline) -> None:
@@ -254,7 +254,7 @@ def test_loops_of_ones_own_are_used_and_said_to_be_unwatched(project: Pipeline) 
 
     output = pytest_of(project, GOOD)
 
-    assert "1 passed" in output
+    assert "1 passed in" in output
     assert "Some tests ran in loops that are not the guard's (Loop)" in output
 
 
@@ -284,7 +284,7 @@ async def test_in_a_loop_of_its_own() -> None:
 
     output = pytest_of(project, body, "-s")
 
-    assert "8 passed" in output
+    assert "8 passed in" in output
     assert output.count("the server is made") == 2
 
 
@@ -319,13 +319,37 @@ HARMLESS = {
     "a time zone": """
     zoneinfo.ZoneInfo("Europe/Berlin")
 """,
+    "a thread that starts": """
+    thread = threading.Thread(target=int)
+    thread.start()
+    await asyncio.to_thread(thread.join)
+""",
+    "a socket that does not block": """
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.setblocking(False)
+        client.connect_ex(server.getsockname())
+""",
+    "a module that takes long to import": """
+    importlib.import_module("my_async_project.long")
+""",
 }
+
+
+LONG = """
+from time import thread_time
+
+END = thread_time() + 0.7
+while thread_time() < END:
+    pass
+"""
 
 
 @pytest.mark.parametrize("harmless", HARMLESS)
 def test_what_does_not_block_is_no_finding(harmless: str, project: Pipeline) -> None:
-    imports = "import asyncio\nimport threading\nimport zoneinfo\n"
+    modules = ["asyncio", "importlib", "socket", "threading", "zoneinfo"]
+    imports = "".join(f"import {module}\n" for module in modules)
     imports += "from concurrent.futures import ThreadPoolExecutor\n"
+    project.write("src/my_async_project/long.py", LONG)
     project.write(
         "src/my_async_project/harmless.py",
         f"{imports}\n\nasync def run() -> None:{HARMLESS[harmless]}",
@@ -357,7 +381,7 @@ def thread() -> Iterator[None]:
 """,
     )
 
-    assert "2 passed" in pytest_of(project, GOOD)
+    assert "2 passed in" in pytest_of(project, GOOD)
 
 
 MARKED = """
@@ -434,6 +458,7 @@ def test_an_error_of_the_guard_hides_no_failure(project: Pipeline) -> None:
 
     assert "assert 1 == 2" in output
     assert "FAILED tests/test_it.py::test_it" in output
+    assert "The guard failed: Traceback" in output
     assert "the guard is broken" in output
 
 
@@ -587,7 +612,7 @@ async def test_it() -> None:
 
     output = pytest_of(project, body, "-p", "no:randomly")
 
-    assert "1 failed, 1 passed" in output
+    assert "1 failed, 1 passed in" in output
     assert "It passed in another schedule before." in output
     assert "such as the calls that a mock of its module counted" in output
 
@@ -614,3 +639,677 @@ async def test_it() -> None:
 
     assert "leaked-task: the task poll, made at tests/test_it.py:13" in output
     assert "4 passed, 4 errors" in output
+
+
+def test_an_error_in_a_task_that_something_keeps_is_told(project: Pipeline) -> None:
+    body = """
+import asyncio
+
+KEPT = []
+
+
+async def fail() -> None:
+    raise LookupError("gone")
+
+
+async def test_it() -> None:
+    KEPT.append(asyncio.create_task(fail()))
+    await asyncio.sleep(0)
+    assert KEPT[-1].done()
+"""
+
+    output = pytest_of(project, body)
+
+    assert "lost-error: nobody saw LookupError('gone'), raised at tests/test_it.py:8" in output
+
+
+def test_an_error_that_the_project_reports_is_told_by_that_line(project: Pipeline) -> None:
+    body = """
+import asyncio
+
+
+async def test_it() -> None:
+    context = {"message": "failed", "exception": LookupError("gone")}
+    asyncio.get_running_loop().call_exception_handler(context)
+    assert context
+"""
+
+    assert "LookupError('gone'), reported at tests/test_it.py:7" in pytest_of(project, body)
+
+
+def test_a_test_may_take_lost_errors_itself(project: Pipeline) -> None:
+    body = """
+import asyncio
+
+
+async def test_it() -> None:
+    told: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(str(context["exception"])))
+    loop.call_soon(int, "x")
+    await asyncio.sleep(0)
+    assert told
+"""
+
+    assert "2 passed in" in pytest_of(project, body)
+
+
+def source(project: Pipeline, code: str) -> str:
+    """Write a module of the project, and return a test that awaits its function `run`."""
+    project.write("src/my_async_project/it.py", code)
+    body = "from my_async_project import it\n\n\nasync def test_it() -> None:\n"
+    return f"{body}    assert await it.run() is None\n"
+
+
+def test_a_statement_of_an_open_database_is_told(project: Pipeline) -> None:
+    code = """
+import asyncio
+import sqlite3
+
+
+async def run() -> None:
+    connection = await asyncio.to_thread(sqlite3.connect, ":memory:", check_same_thread=False)
+    connection.execute("SELECT 1")
+    connection.close()
+"""
+
+    output = pytest_of(project, source(project, code))
+
+    assert "a statement of sqlite3 stopped the loop at src/my_async_project/it.py:8" in output
+
+
+def test_a_password_hashed_by_bcrypt_is_told(project: Pipeline) -> None:
+    assert project.run("uv pip install --quiet --python .venv bcrypt").returncode == 0
+    code = """
+from bcrypt import checkpw, gensalt, hashpw
+
+
+async def run() -> None:
+    digest = hashpw(b"word", gensalt(4))
+    checkpw(b"word", digest)
+"""
+
+    output = pytest_of(project, source(project, code))
+
+    assert "bcrypt.hashpw stopped the loop at src/my_async_project/it.py:6" in output
+    assert "bcrypt.checkpw stopped the loop at src/my_async_project/it.py:7" in output
+
+
+def test_a_test_may_block(project: Pipeline) -> None:
+    body = """
+import time
+
+
+async def test_it() -> None:
+    time.sleep(0.001)
+    assert time
+"""
+
+    assert "2 passed in" in pytest_of(project, body)
+
+
+def test_a_line_is_told_once(project: Pipeline) -> None:
+    code = """
+import tempfile
+
+
+async def run() -> None:
+    tempfile.TemporaryDirectory().cleanup()
+"""
+
+    output = pytest_of(project, source(project, code), "--seeds=0")
+
+    assert output.count("\nblocking-call: ") == 1
+
+
+def test_a_lock_deep_in_a_module_is_told(project: Pipeline) -> None:
+    body = """
+import asyncio
+
+
+class Cache:
+    def __init__(self) -> None:
+        self.locks: dict[str, asyncio.Lock] = {}
+
+
+CACHE = Cache()
+
+
+async def test_it() -> None:
+    lock = CACHE.locks.setdefault("key", asyncio.Lock())
+
+    async def wait() -> None:
+        async with lock:
+            await asyncio.sleep(0)
+
+    await asyncio.gather(wait(), wait())
+    assert not lock.locked()
+"""
+
+    output = pytest_of(project, body, "--seeds=0")
+
+    assert "loop-state: Lock, waited for at tests/test_it.py:17, is kept by a module" in output
+
+
+def test_a_process_that_is_dropped_is_told_once(project: Pipeline) -> None:
+    body = """
+import subprocess
+
+
+def test_it() -> None:
+    subprocess.Popen(["sleep", "0.5"])
+    assert subprocess
+"""
+
+    output = pytest_of(project, body)
+
+    assert "leaked-process: Popen, made at tests/test_it.py:6" in output
+    assert "ResourceWarning" not in output
+
+
+def test_a_task_that_a_library_keeps_is_no_finding(project: Pipeline) -> None:
+    assert "2 passed in" in pytest_of(
+        project, LEAK.replace("forever", "_shutdown_process_pool_on_exit")
+    )
+
+
+def test_what_a_session_fixture_leaves_fails_the_last_test(project: Pipeline) -> None:
+    body = """
+import threading
+
+import pytest
+
+END = threading.Event()
+
+
+@pytest.fixture(scope="session")
+def thread() -> threading.Thread:
+    thread = threading.Thread(target=END.wait, args=(5,))
+    thread.start()
+    return thread
+
+
+def test_one(thread: threading.Thread) -> None:
+    assert thread.is_alive()
+
+
+def test_two(thread: threading.Thread) -> None:
+    assert thread.is_alive()
+"""
+
+    output = pytest_of(project, body, "-p", "no:randomly")
+
+    assert "ERROR tests/test_it.py::test_two" in output
+    assert "leaked-thread: Thread, made at tests/test_it.py:12" in output
+
+
+def test_a_daemon_that_a_library_starts_is_no_finding(project: Pipeline) -> None:
+    library = project.folder / "site-packages"
+    library.mkdir(exist_ok=True)
+    (library / "daemons.py").write_text(
+        "import threading\n\n\ndef start():\n"
+        "    threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    body = "import daemons\n\n\ndef test_it() -> None:\n    assert daemons.start() is None\n"
+
+    assert "1 passed in" in pytest_of(project, body, "-o", "pythonpath=. site-packages")
+
+
+def test_a_pool_that_was_never_used_is_no_finding(project: Pipeline) -> None:
+    body = """
+from concurrent.futures import ThreadPoolExecutor
+
+KEPT = []
+
+
+def test_it() -> None:
+    KEPT.append(ThreadPoolExecutor())
+    assert KEPT
+"""
+
+    assert "1 passed in" in pytest_of(project, body)
+
+
+def test_a_pool_that_only_refers_to_itself_is_no_finding(project: Pipeline) -> None:
+    body = """
+from concurrent.futures import ThreadPoolExecutor
+
+
+class Owner:
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(max_workers=1)
+        self.itself = self
+
+
+def test_it() -> None:
+    assert Owner().pool.submit(abs, -3).result() == 3
+"""
+
+    assert "1 passed in" in pytest_of(project, body)
+
+
+def test_a_variable_that_stays_is_told_of_one_test(project: Pipeline) -> None:
+    body = """
+import os
+
+
+def test_leaves() -> None:
+    os.environ["LEFT"] = "set"
+    assert os.environ["LEFT"]
+
+
+def test_next() -> None:
+    assert "LEFT" not in os.environ
+"""
+
+    assert "2 passed, 1 error" in pytest_of(project, body, "-p", "no:randomly")
+
+
+def test_mocks_answer_at_once_in_the_usual_order(project: Pipeline) -> None:
+    body = """
+import asyncio
+from unittest.mock import AsyncMock
+
+
+async def test_it() -> None:
+    task = asyncio.create_task(AsyncMock(return_value=1)())
+    await asyncio.sleep(0)
+    assert await task == 1
+"""
+
+    assert "1 passed in" in pytest_of(project, body, "--seeds=0")
+
+
+# A module that is neither in src nor in tests is that of a library to the guard.
+LIBRARY = """
+import asyncio
+
+KEPT = []
+
+
+def fill(queue):
+    queue.put_nowait(1)
+
+
+def start(callback):
+    asyncio.get_running_loop().call_later(60, callback)
+"""
+
+
+def test_what_a_library_does_in_a_thread_is_no_finding(project: Pipeline) -> None:
+    project.write("library.py", LIBRARY)
+    code = """
+import asyncio
+
+import library
+
+
+async def run() -> None:
+    queue = asyncio.Queue()
+    await asyncio.to_thread(lambda: library.fill(queue))
+    await queue.get()
+"""
+
+    assert "2 passed in" in pytest_of(project, source(project, code))
+
+
+def test_what_a_library_keeps_is_no_finding(project: Pipeline) -> None:
+    project.write("library.py", LIBRARY)
+    body = """
+import asyncio
+
+import library
+
+
+async def test_it() -> None:
+    lock = asyncio.Lock()
+    library.KEPT.append(lock)
+
+    async def wait() -> None:
+        async with lock:
+            await asyncio.sleep(0)
+
+    await asyncio.gather(wait(), wait())
+    assert not lock.locked()
+"""
+
+    assert "2 passed in" in pytest_of(project, body)
+
+
+def test_a_timer_of_a_library_is_no_finding(project: Pipeline) -> None:
+    project.write("library.py", LIBRARY)
+    code = """
+import library
+
+
+async def run() -> None:
+    library.start(lambda: None)
+"""
+
+    assert "2 passed in" in pytest_of(project, source(project, code))
+
+
+def test_a_timer_of_a_partial_function_is_told(project: Pipeline) -> None:
+    code = """
+import asyncio
+import functools
+
+
+def late(number: int) -> int:
+    return number
+
+
+async def run() -> None:
+    asyncio.get_running_loop().call_later(60, functools.partial(late, 1))
+"""
+
+    output = pytest_of(project, source(project, code))
+
+    assert "leaked-timer: the timer of late, made at src/my_async_project/it.py:11" in output
+
+
+def test_a_timer_that_drops_an_entry_is_no_finding(project: Pipeline) -> None:
+    code = """
+import asyncio
+
+CACHE = {"key": 1}
+
+
+async def run() -> None:
+    asyncio.get_running_loop().call_later(60, CACHE.pop, "key", None)
+"""
+
+    assert "2 passed in" in pytest_of(project, source(project, code))
+
+
+def test_a_timer_that_is_cancelled_behind_another_is_no_finding(project: Pipeline) -> None:
+    code = """
+import asyncio
+
+
+async def run() -> None:
+    asyncio.get_running_loop().call_later(60, lambda: None).cancel()
+"""
+    first = "    asyncio.get_running_loop().call_later(30, print)\n"
+    body = f"import asyncio\n\n{source(project, code)}".replace("    assert", f"{first}    assert")
+
+    assert "2 passed in" in pytest_of(project, body)
+
+
+def test_a_loop_that_does_not_run_may_be_told(project: Pipeline) -> None:
+    body = """
+import asyncio
+
+import pytest
+
+
+@pytest.fixture
+async def future() -> asyncio.Future[int]:
+    return asyncio.get_running_loop().create_future()
+
+
+def test_it(future: asyncio.Future[int]) -> None:
+    future.set_result(1)
+    assert future.result() == 1
+"""
+
+    assert "1 passed in" in pytest_of(project, body)
+
+
+def test_what_pytest_calls_or_a_base_is_no_test(project: Pipeline) -> None:
+    body = """
+import unittest
+from collections.abc import Callable
+
+import pytest
+
+CHECKS: list[Callable[[], None]] = []
+
+
+def setup_module() -> None:
+    assert CHECKS
+
+
+@pytest.fixture(autouse=True)
+def something_is_checked() -> None:
+    assert CHECKS
+
+
+@CHECKS.append
+def checked() -> None:
+    assert CHECKS
+
+
+class Sums(unittest.TestCase):
+    def test_sum(self) -> None:
+        self.assertEqual(sum([1, 2]), 3)
+
+
+def test_it() -> None:
+    assert CHECKS
+"""
+
+    assert "2 passed in" in pytest_of(project, body)
+
+
+def outcomes(project: Pipeline, body: str) -> set[str]:
+    """Return what a test prints in sixty schedules."""
+    options = ["-s", "--seeds=60", "--randomly-seed=7", "-k", "seed"]
+    output = pytest_of(project, body, *options)
+
+    assert "60 passed, 1 deselected in" in output
+    return {line.partition("> ")[2] for line in output.splitlines() if "> " in line}
+
+
+def test_steps_come_before_and_after_a_callback_in_any_order(project: Pipeline) -> None:
+    body = """
+import asyncio
+
+
+async def test_it() -> None:
+    order: list[str] = []
+
+    async def note(name: str) -> None:
+        order.append(name)
+
+    tasks = [asyncio.create_task(note(name)) for name in "ab"]
+    asyncio.get_running_loop().call_soon(order.append, "-")
+    await asyncio.gather(*tasks)
+    print(">", "".join(order))
+    assert order
+"""
+
+    assert outcomes(project, body) == {"ab-", "ba-", "a-b", "b-a", "-ab", "-ba"}
+
+
+MOCK = """
+import asyncio
+from unittest.mock import AsyncMock
+
+
+async def test_it() -> None:
+    order: list[str] = []
+    mock = AsyncMock(side_effect=lambda: order.append("c"))
+
+    async def call() -> None:
+        order.append("b")
+        await mock()
+        order.append("a")
+
+    async def work() -> None:
+        for _ in range(5):
+            order.append(".")
+            await asyncio.sleep(0)
+
+    await asyncio.gather(call(), work())
+    print(">", "".join(order))
+    assert order
+"""
+
+
+def test_a_mock_pauses_before_its_answer_and_after_it(project: Pipeline) -> None:
+    found = outcomes(project, MOCK)
+
+    assert [order for order in found if "b.c" in order]
+    assert [order for order in found if "c.a" in order]
+    assert [order for order in found if "bca" in order]
+
+
+def test_a_file_of_doctests_is_no_file_of_tests(project: Pipeline) -> None:
+    project.write("tests/test_numbers.txt", "0123 is no number of Python.\n\n>>> 1 + 1\n2\n")
+
+    output = pytest_of(project, "def test_it() -> None:\n    assert sum([1]) == 1\n", "tests")
+
+    assert "error" not in output.splitlines()[-1]
+    assert "INTERNALERROR" not in output
+
+
+def test_a_task_that_is_collected_while_it_waits_is_told(project: Pipeline) -> None:
+    body = """
+import asyncio
+import gc
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_it() -> None:
+    asyncio.get_running_loop().create_task(forever())
+    await asyncio.sleep(0)
+    gc.unfreeze()
+    assert gc.collect()
+"""
+
+    output = pytest_of(project, body)
+
+    assert "leaked-task: the task forever, made at tests/test_it.py:11" in output
+
+
+def test_a_generator_that_something_keeps_is_told(project: Pipeline) -> None:
+    body = """
+from collections.abc import AsyncIterator
+
+KEPT: list[AsyncIterator[int]] = []
+
+
+async def numbers() -> AsyncIterator[int]:
+    yield 1
+    yield 2
+
+
+async def test_it() -> None:
+    KEPT.append(numbers())
+    assert await anext(KEPT[-1]) == 1
+"""
+
+    assert "leaked-generator: numbers, used at tests/test_it.py:14" in pytest_of(project, body)
+
+
+def test_whatever_a_loop_opens_must_be_closed(project: Pipeline) -> None:
+    body = """
+import asyncio
+import os
+from pathlib import Path
+
+KEPT: list[object] = []
+
+
+async def test_it(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    path = str(tmp_path / "socket")
+    read, write = os.pipe()
+    KEPT.append(await loop.create_unix_server(asyncio.Protocol, path))
+    KEPT.append(await loop.create_unix_connection(asyncio.Protocol, path))
+    KEPT.append(
+        await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+    )
+    KEPT.append(await loop.connect_read_pipe(asyncio.Protocol, os.fdopen(read)))
+    KEPT.append(await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(write, "w")))
+    assert KEPT
+"""
+
+    output = pytest_of(project, body, "--seeds=0")
+
+    for line, name in [
+        (13, "server: Server"),
+        (14, "transport: SelectorSocketTransport"),
+        (16, "transport: SelectorDatagramTransport"),
+        (18, "transport: UnixReadPipeTransport"),
+        (19, "transport: UnixWritePipeTransport"),
+    ]:
+        assert f"leaked-{name}, made at tests/test_it.py:{line}, was not closed" in output
+
+
+def test_a_pool_or_a_child_that_something_keeps_is_told(project: Pipeline) -> None:
+    body = """
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+KEPT: list[object] = []
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def test_it() -> None:
+    threads = ThreadPoolExecutor(1)
+    assert threads.submit(abs, -3).result() == 3
+    processes = ProcessPoolExecutor(1, mp_context=SPAWN)
+    assert processes.submit(abs, -3).result() == 3
+    child = SPAWN.Process(target=time.sleep, args=(3,))
+    child.start()
+    KEPT.extend([threads, processes, child])
+"""
+
+    output = pytest_of(project, body)
+
+    assert "leaked-thread: ThreadPoolExecutor, made at tests/test_it.py:11" in output
+    assert "leaked-process: ProcessPoolExecutor, made at tests/test_it.py:13" in output
+    assert "leaked-process: SpawnProcess, made at tests/test_it.py:16" in output
+
+
+def test_a_thread_that_is_about_to_end_is_no_finding(project: Pipeline) -> None:
+    body = """
+import threading
+import time
+
+
+def test_it() -> None:
+    threading.Thread(target=time.sleep, args=(0.2,)).start()
+    assert threading
+"""
+
+    assert "1 passed in" in pytest_of(project, body)
+
+
+def test_what_is_found_stands_beside_an_error_in_a_fixture(project: Pipeline) -> None:
+    body = LEAK.replace(
+        "async def test_leak() -> None:",
+        """@pytest.fixture
+def broken() -> Iterator[None]:
+    yield
+    raise LookupError("broken")
+
+
+async def test_leak(broken: None) -> None:""",
+    ).replace("import asyncio\n", "import asyncio\nfrom collections.abc import Iterator\n", 1)
+
+    output = pytest_of(project, body)
+
+    assert "LookupError: broken" in output
+    assert "leaked-task: the task forever" in output
+
+
+def test_a_dependency_that_takes_long_to_import_is_no_finding(project: Pipeline) -> None:
+    project.write("long_library.py", LONG)
+    settings = (project.folder / "pyproject.toml").read_text()
+    project.write(
+        "pyproject.toml",
+        settings.replace("\ndependencies = [", '\ndependencies = [\n    "long-library",', 1),
+    )
+    code = """
+async def run() -> None:
+    import long_library  # noqa: F401, PLC0415
+"""
+
+    assert "2 passed in" in pytest_of(project, source(project, code))

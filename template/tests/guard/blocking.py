@@ -4,14 +4,18 @@ Nothing is raised into the code under test, where `except Exception`
 would hide it: an audit hook (PEP 578) only takes note.
 """
 
+import hashlib
 import os
 import sqlite3
+import ssl
 import sys
 import threading
 import time
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from functools import partial, wraps
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from .callers import calling_line
@@ -60,7 +64,18 @@ PATCHED: list[tuple[Any, str, str]] = [
     (threading.Condition, "wait", "waiting for a thread"),
     (threading.Thread, "join", "waiting for a thread"),
     (time, "sleep", "time.sleep"),
+    (hashlib, "pbkdf2_hmac", "hashlib.pbkdf2_hmac"),
+    (hashlib, "scrypt", "hashlib.scrypt"),
+    (ssl.SSLContext, "load_cert_chain", "loading certificates"),
+    (ssl.SSLContext, "load_verify_locations", "loading certificates"),
+    (ssl.SSLContext, "set_default_verify_paths", "loading certificates"),
 ]
+
+# Those of them that wait for as long as they are told to.
+WAITING = frozenset(["join", "sleep", "wait"])
+
+# The same in packages that a project may have.
+PATCHED_IN_PACKAGES = [("bcrypt", "checkpw"), ("bcrypt", "hashpw")]
 
 # Sets of the functions of `os` that can do something: what stands for one can do it, too.
 CAN = [os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks]
@@ -90,6 +105,9 @@ class BlockingCalls:
             sys.addaudithook(_audit)
         for owner, name, what in PATCHED:
             self._patch(owner, name, what)
+        for package, name in PATCHED_IN_PACKAGES:
+            if find_spec(package):
+                self._patch(import_module(package), name, f"{package}.{name}")
         self._watch_statements()
 
     def stop(self) -> None:
@@ -98,9 +116,14 @@ class BlockingCalls:
         while self._undo:
             self._undo.pop()()
 
-    def note(self, what: str) -> None:
-        """Take note of a call, if code in `src/` made it."""
-        line = calling_line(sys._getframe(2))
+    def note(self, what: str, *, is_for_project: bool = True) -> None:
+        """Take note of a call, if code in `src/` made it.
+
+        Args:
+            what: What was called.
+            is_for_project: Whether the project can choose where a package calls it.
+        """
+        line = calling_line(sys._getframe(2), through_packages=is_for_project)
         if line.startswith("src/") and line not in self.lines:
             self.lines.add(line)
             self._watch.found(
@@ -115,15 +138,20 @@ class BlockingCalls:
         what: str,
     ) -> None:
         original = getattr(owner, name)
+        is_own = name in vars(owner)
+        # Whoever makes a client of a package has no say in when that loads its certificates.
+        is_for_project = owner is not ssl.SSLContext
 
         @wraps(original)
         def noted(*args: object, **options: object) -> object:
             if _is_running() and _can_block(name, args, options):
-                self.note(what)
+                self.note(what, is_for_project=is_for_project)
             return original(*args, **options)
 
         setattr(owner, name, noted)
-        self._undo.append(lambda: setattr(owner, name, original))
+        self._undo.append(
+            lambda: setattr(owner, name, original) if is_own else delattr(owner, name),
+        )
         for functions in CAN:
             if original in functions:
                 functions.add(noted)
@@ -157,8 +185,10 @@ def _can_block(
 ) -> bool:
     if function == "join" and not args[0].is_alive():
         return False
+    if function not in WAITING:
+        return True
     limits = args if function == "sleep" else args[1:]
-    return function == "stat" or 0 not in [*limits, *options.values()]
+    return 0 not in [*limits, *options.values()]
 
 
 def _is_quick(path: str) -> bool:

@@ -37,8 +37,14 @@ FOR_ITS_CALLER = [
     ["urllib", "wsgiref", "xmlrpc"],
     # These only pass on what they are given.
     ["contextlib", "copy", "functools", "unittest"],
+    # Not what it does with each record.
+    ["logging"],
 ]
 CARRIERS = frozenset(chain.from_iterable(FOR_ITS_CALLER))
+
+# What of these works for itself all the same: a thread that starts tells so at once, and handlers
+# write what may be needed later.
+FOR_ITSELF = frozenset([("logging", "_log"), ("logging", "handle"), ("threading", "start")])
 
 # What a pool itself waits for is its own affair, as at its end, but not these.
 POOLS = frozenset(["concurrent", "multiprocessing"])
@@ -46,11 +52,14 @@ WAITS = frozenset(
     ["_result_or_cancel", "as_completed", "exception", "result", "result_iterator", "wait"],
 )
 
+# Packages that are no dependencies of the project.
+OF_PYTHON_AND_GUARD = sys.stdlib_module_names | {__name__.partition(".")[0]}
+
 # The test runner, for which no metadata has to be read, and what reads it.
 RUNNER = frozenset(["_pytest", "coverage", "packaging", "pluggy", "pytest"])
 
 
-def calling_line(frame: FrameType | None) -> str:
+def calling_line(frame: FrameType | None, *, through_packages: bool = True) -> str:
     """Return the line of the project that makes a call, "" if none does.
 
     None does where an async function of a library is on the way, too:
@@ -58,6 +67,7 @@ def calling_line(frame: FrameType | None) -> str:
 
     Args:
         frame: What made the call in the end.
+        through_packages: Whether what the project depends on may be on the way.
     """
     for each in frames(frame):
         # Who calls is found out by reading files, once.
@@ -67,6 +77,8 @@ def calling_line(frame: FrameType | None) -> str:
         if path:
             return f"{path}:{each.f_lineno}"
         if each.f_code.co_flags & ASYNC_CODE or not _passes_on(each):
+            return ""
+        if not through_packages and _package(each) not in OF_PYTHON_AND_GUARD:
             return ""
     return ""
 
@@ -94,8 +106,7 @@ def _passes_on(frame: FrameType) -> bool:
     if package in POOLS:
         return function in WAITS
     if package in sys.stdlib_module_names:
-        # A thread that starts tells so at once.
-        return package in CARRIERS and (package, function) != ("threading", "start")
+        return package in CARRIERS and (package, function) not in FOR_ITSELF
     return not _is_tool(package)
 
 

@@ -8,13 +8,15 @@ from asyncio import (
     Future,
     Handle,
     Task,
+    TimerHandle,
     all_tasks,
     current_task,
 )
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
-from functools import wraps
+from functools import partial, wraps
 from random import Random
+from threading import get_ident
 from time import thread_time
 from types import AsyncGeneratorType, FrameType, coroutine
 from typing import Any, TypeVar
@@ -29,6 +31,7 @@ from .places import (
     path_in_project,
 )
 from .resources import Made
+from .threads import ProjectFuture, note_wrong_thread
 from .watch import Watch
 
 # Any, because most of what is changed here is private to asyncio.
@@ -144,6 +147,8 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         self.resources = WeakKeyDictionary[Any, tuple[str, str]]()
         # What cancels the calls of the test, in a run for that.
         self.cancellation: Any = None
+        # Where timers of the project's were made, by their id.
+        self._timers: dict[int, str] = {}
         self._ready = _Ready(self)
         self.set_task_factory(self._make_task)
 
@@ -166,12 +171,37 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
 
         This is called for each wait, so it looks no further than that.
         """
-        future: Future[Any] = Future(loop=self)
         caller = sys._getframe(1)
         path = path_in_project(caller.f_code.co_filename)
-        if path:
-            setattr(future, MADE_AT, f"{path}:{caller.f_lineno}")
+        if not path:
+            return Future(loop=self)
+        future = ProjectFuture(loop=self)
+        future.made_at = f"{path}:{caller.f_lineno}"
+        setattr(future, MADE_AT, future.made_at)
         return future
+
+    def call_soon(self, *args: Any, **options: Any) -> Handle:  # noqa: ANN401
+        """Call as usual; futures and tasks come here, too, for what waits for them."""
+        if self._thread_id != get_ident() and self._thread_id:
+            task = getattr(args[0], "__self__", None)
+            note_wrong_thread(self.watch, self, getattr(task, MADE_AT, ""))
+        handle: Handle = super().call_soon(*args, **options)
+        return handle
+
+    def call_at(self, *args: Any, **options: Any) -> TimerHandle:  # noqa: ANN401
+        """Call as usual, and know which timers the project has made itself."""
+        note_wrong_thread(self.watch, self)
+        timer: TimerHandle = super().call_at(*args, **options)
+        caller = sys._getframe(1)
+        if caller.f_code is BaseLoop.call_later.__code__ and caller.f_back:
+            caller = caller.f_back
+        path = path_in_project(caller.f_code.co_filename)
+        if path.startswith("src/"):
+            self._timers[id(timer)] = f"{path}:{caller.f_lineno}"
+        else:
+            # The id may have been that of another one.
+            self._timers.pop(id(timer), None)
+        return timer
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Take note of an error that nobody handled, then go on."""
@@ -198,6 +228,9 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
             self._check_task(task)
         for generator in list(self._asyncgens):
             self._check_generator(generator)
+        for timer in self._scheduled:
+            if id(timer) in self._timers:
+                self._check_timer(timer)
         for resource, (check, line) in list(self.resources.items()):
             _check_resource(self.watch, check, resource, line)
         for task in list(self._tasks):
@@ -299,6 +332,18 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
                 "leaked-task",
                 f"the task {name}, made at {line}, was left running",
             )
+
+    def _check_timer(self, timer: Any) -> None:  # noqa: ANN401 - private to asyncio
+        callback = timer._callback
+        while isinstance(callback, partial):
+            callback = callback.func
+        # One that is cancelled has none. What is not the project's, as the pop of a dict is, does no
+        # work that could come too late.
+        code = getattr(callback, "__code__", None)
+        if code and line_of(code):
+            line = self._timers[id(timer)]
+            what = f"the timer of {callback.__qualname__}, made at {line}, was left to run"
+            self.watch.found("leaked-timer", what)
 
     def _asyncgen_firstiter_hook(
         self,

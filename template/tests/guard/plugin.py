@@ -19,10 +19,12 @@ import pytest
 from .blocking import BlockingCalls
 from .callers import dependencies
 from .cancel import CHECK, Again, CancellationRuns
+from .collected import UncollectedTest, uncollected_tests
 from .loop import GuardLoop
 from .mocks import SuspendingMocks
 from .resources import Resources
 from .state import State
+from .threads import WrongThreads
 from .watch import REMEDIES, Watch
 
 # Seconds of CPU between two looks at what a long step is doing.
@@ -108,6 +110,7 @@ class Guard:
         self._resources = Resources(self._watch)
         self._blocking = BlockingCalls(self._watch)
         self._state = State(self._watch)
+        self._threads = WrongThreads(self._watch)
         self._mocks = SuspendingMocks()
         self._foreign_loops: set[str] = set()
         self._uses: dict[tuple[str, str], bool] = {}
@@ -120,6 +123,7 @@ class Guard:
         self._resources.start()
         self._blocking.start()
         self._state.start()
+        self._threads.start()
         self._mocks.start()
 
     @property
@@ -183,6 +187,20 @@ class Guard:
             self._old_handler = handler
             signal.setitimer(signal.ITIMER_VIRTUAL, SAMPLING, SAMPLING)
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self,
+        collector: pytest.Collector,
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Let a test that pytest passes over fail beside those that it has collected."""
+        report = yield
+        # Files of doctests are of a type that is derived from it.
+        if "uncollected-test" in self._watch.checks and type(collector) is pytest.Module:
+            for name, line in uncollected_tests(collector) if report.passed else []:
+                options = {"name": name, "watch": self._watch, "line": line}
+                report.result.append(UncollectedTest.from_parent(collector, **options))
+        return report
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Check the markers.
 
@@ -201,6 +219,7 @@ class Guard:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.signal(signal.SIGVTALRM, self._old_handler)
         self._mocks.stop()
+        self._threads.stop()
         self._state.stop()
         self._blocking.stop()
         self._resources.stop()

@@ -131,6 +131,14 @@ class Resources:
         if any(each.find() is not None for each in made):
             # Some ends when nobody refers to it: what only refers to itself does not count.
             gc.collect()
+        # In a function of its own, so that nothing here holds the last of them.
+        self._report(made)
+        # It is reported: what its end says then would be a second time.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            made.clear()
+
+    def _report(self, made: list[Made]) -> None:
         for each in made:
             thing = each.find()
             if thing is not None and each.is_open(thing):
@@ -139,11 +147,6 @@ class Resources:
                     each.check,
                     f"{name}, made at {each.line}, was not ended",
                 )
-        # It is reported: what its end says then would be a second time.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            thing = None
-            made.clear()
 
     def _after(
         self,

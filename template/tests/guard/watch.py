@@ -12,9 +12,12 @@ REMEDIES = {
     "leaked-transport": "Close what was opened, in a finally at least.",
     "leaked-thread": "Join it, or shut its executor down.",
     "leaked-process": "Wait for its end, or end it and then wait.",
+    "leaked-timer": "Keep what call_later returns, and cancel it at the end.",
     "lost-error": "Await the task, or handle the error where it is.",
     "blocking-call": ("Use its async form, or await asyncio.to_thread(...)."),
     "slow-step": ("Move the work into a thread or process, or await in between."),
+    "wrong-thread": "Go through loop.call_soon_threadsafe(...).",
+    "uncollected-test": "Give it a name and a place where pytest collects it, or remove it.",
     "environment": "Use monkeypatch, which undoes it.",
     "not-safe-to-cancel": (
         "Give back in a finally what was taken (async with, try/finally, AsyncExitStack), "
