@@ -476,32 +476,35 @@ class CancellationRuns:
         assert run
         if run.cancelled:
             return  # what is left is looked at a little later
-        self._call = None
         if run.wanted is None and call.is_watched:
-            state = self._state(call)
-            kept = {
+            run.normal[call.number] = self._normal(call, result)
+        self._call = None
+
+    def _normal(self, call: Call, result: object) -> Normal:
+        state = self._state(call)
+        ends = [
+            left for left in state.left if isinstance(left.thing, Task) and left.thing.cancelling()
+        ]
+        kept = [left for left in state.left if left not in ends]
+        return Normal(
+            kept={(left.what, left.line) for left in kept},
+            returned={
                 (left.what, left.line)
-                for left in state.left
-                if not (isinstance(left.thing, Task) and left.thing.cancelling())
-            }
-            returned = {
-                (left.what, left.line)
-                for left in state.left
+                for left in kept
                 if left.item is not None and left.item is result
-            }
-            changed = {
+            },
+            changed={
                 key[:2]
                 for key, value in state.attributes.items()
                 if key in call.before and _has_changed(value, call.before[key])
-            }
-            handed_over = {
+            },
+            handed_over={
                 key[:2]
                 for key, before in call.before.items()
                 if id(result) in before.entries - state.attributes.get(key, before).entries
-            }
-            run.normal[call.number] = Normal(
-                kept, returned, changed, handed_over, Counter(self._ledger.given_back)
-            )
+            },
+            given_back=Counter(self._ledger.given_back),
+        )
 
     def _state(self, call: Call) -> State:
         return State(list(self._left(call)), attributes(call.arguments, call.names))
