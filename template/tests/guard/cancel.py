@@ -386,7 +386,8 @@ class CancellationRuns:
             except CancelledError:  # noqa: ASYNC103 - as it should
                 break  # noqa: ASYNC104
             except Exception as error:  # noqa: BLE001 - told
-                run.found.append(f"it raised {error!r} instead")
+                if not is_swallowed:
+                    run.found.append(f"it raised {error!r} instead")
                 break
         if run.has_ended:
             return  # by what ends all of a loop
