@@ -75,7 +75,9 @@ class Resources:
         """Begin to take note of what is made."""
         self._after(threading.Thread, "start", self._note_thread)
         self._after(subprocess.Popen, "__init__", self._note_process)
-        self._after(subprocess.Popen, "send_signal", self._note_signal)
+        # asyncio's own sends by the number.
+        self._after(subprocess.Popen, "send_signal", lambda process: self.told.add(process.pid))
+        self._after(os, "kill", self.told.add)
         self._after(ThreadPoolExecutor, "__init__", self._note_threads)
 
     def watch_imported(self) -> None:
@@ -150,7 +152,7 @@ class Resources:
 
     def _after(
         self,
-        owner: type,
+        owner: Any,  # noqa: ANN401 - a class or a module
         name: str,
         note: Callable[[Any], None],
     ) -> None:
@@ -228,9 +230,6 @@ class Resources:
     def _note_process(self, process: subprocess.Popen[Any]) -> None:
         # Held: one that is dropped while it runs is told by its line here.
         self._note("leaked-process", lambda: process, _is_running)
-
-    def _note_signal(self, process: subprocess.Popen[Any]) -> None:
-        self.told.add(process.pid)
 
     def _note_child(self, process: object) -> None:
         if not _is_of_a_pool():
