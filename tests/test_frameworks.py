@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import Pipeline
 from tests.helpers import PYTHONS, ROOT, read_toml
-from tests.pairs import Hit, run_pytest, write
+from tests.pairs import CANCEL, Hit, run_pytest, write
 
 FRAMEWORKS: dict[str, Any] = read_toml(ROOT / "tests/frameworks.toml")
 CASES: dict[str, str] = {case["name"]: case["code"] for case in FRAMEWORKS["case"]}
@@ -45,7 +45,9 @@ def project(make_pipeline: Callable[..., Pipeline]) -> Pipeline:
 def hits(project: Pipeline) -> list[Hit]:
     """Return what pytest says of all cases, which run at once."""
     write(project, {file_of(name): code for name, code in CASES.items()})
-    hits = run_pytest(project, {"guard_seeds": "2"}, "--no-cov", *map(file_of, CASES))
+    files = list(map(file_of, CASES))
+    hits = run_pytest(project, {"guard_seeds": "2"}, "--no-cov", *files)
+    hits += run_pytest(project, {}, *CANCEL, *files)
     project.restore()
     return hits
 
