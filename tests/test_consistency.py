@@ -278,3 +278,25 @@ def test_every_file_that_the_readme_names_is_there(default_project: Path) -> Non
         for name in pair
         if name not in made_by_make and not (default_project / name).exists()
     ]
+
+
+def test_every_report_that_a_pair_is_made_from_is_listed() -> None:
+    pairs = "".join(file.read_text() for file in sorted((ROOT / "tests/matrix").glob("?_*.toml")))
+    page = (ROOT / "docs/reports.md").read_text()
+
+    reports = re.findall(r"https://github\.com/\S+/\d+", pairs)
+    assert reports
+    assert [address for address in reports if f"| {address} |" not in page] == []
+
+
+def test_reports_are_counted() -> None:
+    page = (ROOT / "docs/reports.md").read_text()
+    verdicts = re.findall(r"(?m)^\| https:.* \| (.+) \|$", page)
+    missed = [verdict for verdict in verdicts if verdict.startswith("not stopped: ")]
+    stopped = len(verdicts) - len(missed)
+
+    assert f"| all | | {len(verdicts)} |" in page
+    assert f"| no gate | why not stands in the row | {len(missed)} |" in page
+    assert f"they stop {stopped}." in page
+    said = f"{len(verdicts)} bugs that public projects reported: {stopped} are stopped."
+    assert said in (ROOT / "README.md").read_text()
