@@ -537,7 +537,10 @@ class CancellationRuns:
         if process.returncode is not None or process.pid in self._resources.told:
             return False
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT if hasattr(os, "waitid") else 0
-        return not options or os.waitid(os.P_PID, process.pid, options) is None
+        try:
+            return not options or os.waitid(os.P_PID, process.pid, options) is None
+        except ChildProcessError:
+            return False  # asyncio has heard of its end
 
     def _soon(self, is_over: Callable[[], bool]) -> bool:
         """Return whether something is over, in a moment if the call has ended.
