@@ -312,6 +312,7 @@ class CancellationRuns:
         self._loop, self._own = loop, current_task(loop)
         self._call, self._calls = None, 0
         self._begun.clear()
+        self._ledger.forget()
         try:
             return await self._drive(test)
         finally:

@@ -74,6 +74,8 @@ class Ledger:
         # What the call itself has made goes with it. Kept, so that no id is used twice.
         self._own: dict[int, object] = {}
         self._undo: list[Callable[[], None]] = []
+        # The items that calls of the test have taken out of queues.
+        self._taken_before: dict[tuple[int, int], object] = {}
         # What was taken before the call: how often it has given back, by what and line.
         self.given_back = Counter[tuple[str, str]]()
 
@@ -85,7 +87,7 @@ class Ledger:
             self._patch(owner, "__init__", self._note_own)
         self._patch(asyncio.Queue, "__init__", self._note_own)
         self._patch(asyncio.Queue, "get_nowait", self._take_item)
-        self._patch(asyncio.Queue, "put_nowait", self._give_back)
+        self._patch(asyncio.Queue, "put_nowait", self._put_back)
         self._patch(asyncio.Queue, "task_done", self._give_back)
         Ledger._listening = self
         if not Ledger._is_hooked:
@@ -97,6 +99,10 @@ class Ledger:
         Ledger._listening = None
         while self._undo:
             self._undo.pop()()
+
+    def forget(self) -> None:
+        """Begin anew, with a new test."""
+        self._taken_before.clear()
 
     def clear(self) -> None:
         """Begin anew, with a new call."""
@@ -138,7 +144,14 @@ class Ledger:
             self._held[id(thing)].append((Left(what, line, thing, is_held=True, item=item), task))
 
     def _take_item(self, queue: object, item: object) -> None:
+        if self._holder():
+            self._taken_before[id(queue), id(item)] = item
         self._take(queue, "an item of the queue, taken", item)
+
+    def _put_back(self, queue: object, item: object) -> None:
+        # Another item is none that was taken.
+        if self._held.get(id(queue)) or (id(queue), id(item)) in self._taken_before:
+            self._give_back(queue, item)
 
     def _give_back(self, thing: object, _: object) -> None:
         taken = self._held.get(id(thing))
@@ -153,7 +166,7 @@ class Ledger:
         @wraps(original)
         def noted(thing: object, *args: object, **options: object) -> object:
             result = original(thing, *args, **options)
-            note(thing, result)
+            note(thing, args[0] if args else result)
             return result
 
         setattr(owner, name, noted)
