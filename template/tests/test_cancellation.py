@@ -266,8 +266,8 @@ async def test_a_source_that_cannot_be_closed_will_do() -> None:
 
 
 async def test_works_go_on_after_a_failed_group() -> None:
-    await handle_a_failed_group()
-    await cancellation.Works().go_on()
+    for step in [handle_a_failed_group, cancellation.Works().go_on]:
+        await step()
 
     task = asyncio.current_task()
     assert task is not None
