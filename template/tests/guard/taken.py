@@ -308,7 +308,10 @@ def _entries(value: object) -> frozenset[int]:
     But for work that goes on, which is kept so that it does, and for parts of a stream, which the
     next call wants.
     """
-    if not isinstance(value, dict | list | set | deque):
+    if isinstance(value, dict):
+        # Another task may have put something else under the same key.
+        return frozenset(hash((id(key), id(each))) for key, each in list(value.items()))
+    if not isinstance(value, list | set | deque):
         return frozenset()
     return frozenset(
         id(each)
