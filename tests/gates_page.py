@@ -13,7 +13,7 @@ Each line is a minimal pair of `tests/matrix`: a defect that its gate stops in a
 twin that every gate passes. `tests/test_matrix.py` runs both, and checks that the message is this one and names the file and
 the line, or the test; some pairs go through `make check` whole. The project has a `coverage_threshold` of 100 and tries five
 shuffled schedules, as CI does; `make test` tries one unless told. Tests that hang are stopped after a second, to save time.
-`tests/test_load_bearing.py` removes each enforced line of configuration and shows a defect that then goes through.
+The gate `cancel` is `make test CANCEL=1`. `tests/test_load_bearing.py` removes each enforced line of configuration and shows a defect that then goes through.
 [reports.md](reports.md) holds the gates against bugs that public projects reported; pairs made from one have its address above them.
 This page is made from the pairs by `make docs`.
 """

@@ -172,7 +172,7 @@ def proof(line: Line, matrix: Matrix) -> Pair | None:
     return None
 
 
-# Cancellation runs have no line of configuration: the whole guard is changed in tests/test_guard.py.
+# Cancellation runs have no line of configuration; tests/test_mutations.py breaks what they do.
 @pytest.mark.parametrize("gate", [gate for gate in GATES if gate != "cancel"])
 def test_without_a_line_a_defect_goes_through(gate: str, matrix: Matrix) -> None:
     lines = [line for line in all_lines(matrix.project.folder) if line.gate == gate]

@@ -39,7 +39,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from .callers import ASYNC_CODE
-from .loop import MADE_AT, MADE_BY, GuardLoop
+from .loop import GRACE, MADE_AT, MADE_BY, GuardLoop
 from .places import current_line, path_in_project
 from .resources import Made, Resources
 from .taken import (
@@ -61,13 +61,10 @@ MOST_OF_A_PLACE = 3
 # The most calls of one line of a test that are looked at; an async generator is called for each item.
 MOST_OF_A_CALL = 3
 
-# Turns that what was cancelled may take to come to its end.
-GRACE = 10
-
 # Seconds that a test has to end in, once its call was cancelled.
 LIMIT = 1.0
 
-# How often it is looked whether a process has ended.
+# How often it is looked, in that time, whether a thread has removed a file.
 LOOKS = 50
 
 # Where a frame stands that waits; Python 3.13 has it behind the yield.

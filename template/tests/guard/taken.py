@@ -280,11 +280,12 @@ def _is_value(thing: object) -> bool:
 def _own_attributes(thing: object) -> list[tuple[str, object]]:
     if not _is_of_project(thing):
         return []
+    declared = [getattr(cls, "__slots__", ()) for cls in type(thing).__mro__]
+    names = [name for each in declared for name in ([each] if isinstance(each, str) else each)]
     slots = [
         (name, getattr(thing, name))
-        for cls in type(thing).__mro__
-        for name in [getattr(cls, "__slots__", ())]
-        if isinstance(name, str) and hasattr(thing, name)
+        for name in names
+        if not name.startswith("__") and hasattr(thing, name)
     ]
     # A class has what its objects begin with.
     shared = {
