@@ -1,14 +1,11 @@
 """Cancellation runs in a project: what is run again, what is said, and how a run can be stopped."""
 
-import os
-import signal
-import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.conftest import Pipeline
-from tests.test_guard import wait_for_file
+from tests.test_guard import assert_interrupted
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("guard")]
 
@@ -140,18 +137,4 @@ def test_a_call_that_does_not_end_is_ended_and_named(project: Pipeline) -> None:
 def test_an_interrupt_of_a_cancelled_call_leaves_nothing(project: Pipeline) -> None:
     project.write("src/my_async_project/probe.py", HANGS)
     project.write("tests/test_probe.py", TEST)
-    process = subprocess.Popen(
-        [".venv/bin/pytest", "--no-cov", "--cancel", "tests/test_probe.py"],
-        cwd=project.folder,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_for_file(project, process)
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-
-    assert process.returncode == pytest.ExitCode.INTERRUPTED
-    assert "KeyboardInterrupt" in output
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    assert_interrupted(project, "--cancel", "tests/test_probe.py")

@@ -477,8 +477,13 @@ def test_an_interrupt_ends_the_run_and_leaves_nothing(project: Pipeline) -> None
         .replace("import asyncio\n", "import asyncio\nfrom pathlib import Path\n")
         .replace("    await", "    Path('started').touch()  # noqa: ASYNC240\n    await"),
     )
+    assert_interrupted(project, "tests/test_it.py")
+
+
+def assert_interrupted(project: Pipeline, *arguments: str) -> None:
+    """Interrupt a run of pytest whose test says that it has started, and look at how that ends."""
     process = subprocess.Popen(
-        [".venv/bin/pytest", "--no-cov", "tests/test_it.py"],
+        [".venv/bin/pytest", "--no-cov", *arguments],
         cwd=project.folder,
         stdout=subprocess.PIPE,
         text=True,
