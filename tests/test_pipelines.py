@@ -133,6 +133,16 @@ def test_the_tests_pass_under_the_other_core_of_coverage(
     assert "Total coverage: 100.00%" in done.stdout
 
 
+@each(["all-3.13"])
+def test_every_call_of_the_examples_is_safe_to_cancel(project: Pipeline) -> None:
+    done = project.run("make test CANCEL=1")
+
+    cancelled = re.search(r"guard: cancelled (\d+) calls, at (\d+) places", done.stdout)
+    assert done.returncode == 0, done.stdout
+    assert cancelled
+    assert int(cancelled[1]) > int(cancelled[2]) > 100
+
+
 @each([name for name in CASES if name.startswith(("all", "none"))])
 def test_the_demo_works(project: Pipeline) -> None:
     # Where a warning comes up that Python means to turn into an error later, it is one now.
