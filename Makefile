@@ -1,4 +1,6 @@
 # The template's own commands. The gates are those that it gives to projects.
+# Its tests are shared out by pytest.ini.
+PROCESSES :=
 include template/tooling.mk
 
 .PHONY: new bench docs

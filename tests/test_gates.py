@@ -9,13 +9,15 @@ from tests.gates_page import gates_page
 from tests.helpers import ROOT, read_yaml, run
 from tests.pairs import PAIRS, STATIC
 
-GIVEN_IN_MAKE = re.compile(r"(?m)^\S*\.venv/bin/(\S+)(.*)$")
+GIVEN_IN_MAKE = re.compile(r"(?m)^\S*\.venv/bin/(\S+)([^&\n]*)")
 
 
 def commands_of_check(project: Path) -> dict[str, str]:
     """Return what `make check` would run, by the name of the tool."""
-    plan = run("make -n format-check lint typecheck test IN_REPOSITORY=yes", project).stdout
-    plan += re.sub(r"(?s)find .* -exec (.*) {} \+", r"\n\1", plan)
+    stages = re.findall(r"(?m)^[A-Z_]+ := [a-z-]+=(.+)$", (project / "tooling.mk").read_text())
+    gates = [f"gate-{gate}" for stage in [*stages, "pytest"] for gate in stage.split(",")]
+    plan = run(f"make -n {' '.join(gates)} IN_REPOSITORY=yes PROCESSES=", project).stdout
+    plan = plan.replace("xargs -0 ", "\n")
     return {name: rest.strip() for name, rest in GIVEN_IN_MAKE.findall(plan)}
 
 
@@ -32,7 +34,7 @@ def test_every_hook_is_part_of_make_check(default_project: Path) -> None:
 def test_the_matrix_runs_the_commands_of_make_check(default_project: Path) -> None:
     make = commands_of_check(default_project)
     said = re.compile(
-        r" --(output-format|report-style)=\w+| --quiet| --no-error-summary|(?<=\S) \.$"
+        r" --(output-format|report-style)=\w+| --quiet| --diff| --no-error-summary|(?<=\S) \.$"
     )
 
     for gate, command in STATIC.items():

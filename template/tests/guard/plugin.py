@@ -20,8 +20,11 @@ from .blocking import BlockingCalls
 from .callers import dependencies
 from .cancel import CHECK, Again, CancellationRuns
 from .collected import UncollectedTest, uncollected_tests
+from .covered import CoverageOnce
 from .loop import GuardLoop
 from .mocks import SuspendingMocks
+from .processes import Processes
+from .report import PLAIN, Report, without_schedule
 from .resources import Resources
 from .state import State
 from .threads import WrongThreads
@@ -36,9 +39,6 @@ RAN_BEFORE = (
     "It passed in another schedule before. So it depends on the order of tasks, of which asyncio\n"
     "promises none, or on what that run has left, such as the calls that a mock of its module counted."
 )
-
-# The name of the schedule that asyncio has: first in, first out.
-PLAIN = "fifo"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,6 +60,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run tests again, and cancel what they await of the project at each of its suspensions",
     )
+    parser.getgroup("guard").addoption(
+        "--processes",
+        default="1",
+        help="how many processes share the tests out, or auto: as the processors and tests are",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -69,13 +74,20 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     They may copy what is watched, such as `from time import sleep`, and
     their fixtures must be set up later than the guard's.
     """
-    early_config.pluginmanager.register(Guard(), "guard")
+    _register(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Switch the guard on where that hook is not called: by xdist."""
     if not config.pluginmanager.hasplugin("guard"):
-        config.pluginmanager.register(Guard(), "guard")
+        _register(config)
+
+
+def _register(config: pytest.Config) -> None:
+    config.pluginmanager.register(Guard(), "guard")
+    config.pluginmanager.register(Report(), "guard-report")
+    config.pluginmanager.register(CoverageOnce(), "guard-coverage")
+    config.pluginmanager.register(Processes(), "guard-processes")
 
 
 def _check_name(name: str, place: str) -> None:
@@ -185,6 +197,11 @@ class Guard:
         if hasattr(signal, "setitimer"):
             handler = signal.signal(signal.SIGVTALRM, self._sample)
             self._old_handler = handler
+            self.start_sampling()
+
+    def start_sampling(self) -> None:
+        """Look at long steps from now on, in this process."""
+        if self._old_handler is not None:
             signal.setitimer(signal.ITIMER_VIRTUAL, SAMPLING, SAMPLING)
 
     @pytest.hookimpl(wrapper=True)
@@ -352,10 +369,10 @@ class Guard:
         if call.when == "call":
             item.stash[RAN] = not report.skipped
             if report.passed:
-                self._passed.add(_without_schedule(item))
+                self._passed.add(without_schedule(item.nodeid))
         if report.failed and re.search(r"\bseed\d", item.name):
             text = f'Again: {self._how_to_replay()} "{item.nodeid}"'
-            if call.when == "call" and _without_schedule(item) in self._passed:
+            if call.when == "call" and without_schedule(item.nodeid) in self._passed:
                 text += f"\n{RAN_BEFORE}"
             report.sections.append(("schedule", text))
         return report
@@ -451,10 +468,6 @@ class Guard:
 
 FAILED = pytest.StashKey[bool]()
 RAN = pytest.StashKey[bool]()
-
-
-def _without_schedule(item: pytest.Item) -> str:
-    return re.sub(rf"\b({PLAIN}|seed\d+)\b", "", item.nodeid)
 
 
 def _marked_checks(item: pytest.Item) -> Iterator[tuple[str, str]]:
