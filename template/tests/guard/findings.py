@@ -2,9 +2,16 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 BOLD, RED, CYAN, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[36m", "\x1b[0m"
+
+# The project's folder, from which places are named.
+ROOT = Path(__file__).parents[2]
+
+# Where the text of a part begins.
+INDENT = " " * 9
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,8 @@ class Finding:
         remedy: What to do.
         page: What explains it.
         again: The command that shows it again.
+        also: Other lines that belong to it.
+        test: The test that fails by it.
     """
 
     what: str
@@ -26,6 +35,8 @@ class Finding:
     remedy: str = ""
     page: str = ""
     again: str = ""
+    also: tuple[str, ...] = ()
+    test: str = ""
 
 
 def has_colour(stream: TextIO) -> bool:
@@ -37,25 +48,35 @@ def has_colour(stream: TextIO) -> bool:
 def block(finding: Finding, *, colour: bool) -> str:
     """Return the lines of a finding, each part once."""
     bold, red, cyan, plain = (BOLD, RED, CYAN, PLAIN) if colour else ("", "", "", "")
-    source = source_of(finding.where)
-    parts = [
-        f"{red}{finding.what}{plain}",
-        f"  where  {bold}{finding.where}{plain}{f'    {cyan}{source}{plain}' if source else ''}",
-        f"  why    {finding.why}",
-        f"  do     {finding.remedy}",
-        f"  page   {finding.page}",
-        f"  again  {finding.again}",
-    ]
-    known = [True, finding.where, finding.why, finding.remedy, finding.page, finding.again]
-    return "\n".join(part for part, is_known in zip(parts, known, strict=True) if is_known)
+    places = [place for place in [finding.where, *finding.also] if place]
+    lines = [f"{bold}{place}{plain}{_beside(place, cyan, plain)}" for place in places]
+    parts = {
+        "where": "\n".join(lines),
+        "why": finding.why,
+        "do": finding.remedy,
+        "test": finding.test,
+        "page": finding.page,
+        "again": finding.again,
+    }
+    known = [f"  {name:6} {_indented(text)}" for name, text in parts.items() if text]
+    return "\n".join([f"{red}{finding.what}{plain}", *known] if finding.what else known)
+
+
+def _beside(place: str, cyan: str, plain: str) -> str:
+    source = source_of(place)
+    return f"    {cyan}{source}{plain}" if source else ""
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", f"\n{INDENT}")
 
 
 def source_of(where: str) -> str:
     """Return the line of code at `path:number`, "" if there is none."""
     path, _, number = where.rpartition(":")
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes time to import
-            return file.read().splitlines()[int(number) - 1].strip()
+        text = (ROOT / path).read_text(encoding="utf-8")
+        return text.splitlines()[int(number) - 1].strip()
     except (OSError, ValueError, IndexError):
         return ""
 
@@ -65,14 +86,17 @@ def annotation(finding: Finding) -> str:
     path, _, number = finding.where.rpartition(":")
     if not number.isdecimal():
         path, number = finding.where, "1"
-    text = ". ".join(
-        part.rstrip(".") for part in [finding.what, finding.why, finding.remedy] if part
-    )
-    place = f"file={_escaped(path)},line={number}" if path else ""
-    return f"::error {place}::{_escaped(text, in_message=True)}"
+    title, _, rest = finding.what.partition("\n")
+    parts = [rest, finding.why, finding.remedy, finding.test, finding.again]
+    message = "\n".join(part for part in parts if part) or title
+    place = f"file={_property(path)},line={number}," if path else ""
+    return f"::error {place}title={_property(title)}::{_escaped(message)}"
 
 
-def _escaped(text: str, *, in_message: bool = False) -> str:
+def _escaped(text: str) -> str:
     """Escape as the commands of workflows need it: GitHub's toolkit, command.ts."""
-    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return text if in_message else text.replace(":", "%3A").replace(",", "%2C")
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")

@@ -19,26 +19,23 @@ import pytest
 from .blocking import BlockingCalls
 from .callers import dependencies
 from .cancel import CHECK, Again, CancellationRuns
+from .causes import FOUND, FoundError
 from .collected import UncollectedTest, uncollected_tests
 from .covered import CoverageOnce
 from .loop import GuardLoop
 from .mocks import SuspendingMocks
+from .origins import Origins
 from .processes import Processes
-from .report import PLAIN, Report, without_schedule
+from .report import PLAIN, RAN_BEFORE, Report, without_schedule
 from .resources import Resources
 from .state import State
 from .threads import WrongThreads
-from .watch import REMEDIES, Watch
+from .watch import REMEDIES, Watch, sentence
 
 # Seconds of CPU between two looks at what a long step is doing.
 SAMPLING = 0.02
 
 MARKER = "guard_allow"
-
-RAN_BEFORE = (
-    "It passed in another schedule before. So it depends on the order of tasks, of which asyncio\n"
-    "promises none, or on what that run has left, such as the calls that a mock of its module counted."
-)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -84,8 +81,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _register(config: pytest.Config) -> None:
-    config.pluginmanager.register(Guard(), "guard")
-    config.pluginmanager.register(Report(), "guard-report")
+    guard = Guard()
+    config.pluginmanager.register(guard, "guard")
+    config.pluginmanager.register(guard.report, "guard-report")
     config.pluginmanager.register(CoverageOnce(), "guard-coverage")
     config.pluginmanager.register(Processes(), "guard-processes")
 
@@ -111,16 +109,22 @@ def _number(config: pytest.Config, name: str) -> float:
 
 
 class Guard:
-    """Watches every test from its first fixture to its last."""
+    """Watches every test from its first fixture to its last.
+
+    Attributes:
+        report: What prints what it has found.
+    """
 
     _config: pytest.Config
     _step_seconds: float
     _seeds: int
 
     def __init__(self) -> None:
+        self.report = Report(self.how_to_replay)
         self._watch = Watch()
         self._resources = Resources(self._watch)
-        self._blocking = BlockingCalls(self._watch)
+        self._origins = Origins()
+        self._blocking = BlockingCalls(self._watch, self._origins)
         self._state = State(self._watch)
         self._threads = WrongThreads(self._watch)
         self._mocks = SuspendingMocks()
@@ -187,11 +191,12 @@ class Guard:
     def pytest_report_header(self) -> str:
         """Return what is tried and how to try it again."""
         names = ", ".join(self._schedules())
-        return f"guard: schedules {names}; the same ones again: {self._how_to_replay()}"
+        return f"guard: schedules {names}; the same ones again: {self.how_to_replay()}"
 
     def pytest_sessionstart(self) -> None:
         """Begin to watch."""
         dependencies()
+        self._origins.start()
         # A coroutine that is never awaited then says where it was made.
         sys.set_coroutine_origin_tracking_depth(1)
         if hasattr(signal, "setitimer"):
@@ -232,6 +237,7 @@ class Guard:
     def pytest_unconfigure(self) -> None:
         """Leave everything as it was."""
         sys.set_coroutine_origin_tracking_depth(0)
+        self._origins.stop()
         if self._old_handler is not None:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.signal(signal.SIGVTALRM, self._old_handler)
@@ -266,7 +272,8 @@ class Guard:
         }
         return {PLAIN: ""} | seeds
 
-    def _how_to_replay(self) -> str:
+    def how_to_replay(self) -> str:
+        """Return the command that gives the same schedules again, but for the tests to run."""
         # Without coverage, which fails whenever not all tests run.
         command = ".venv/bin/pytest --no-cov"
         seeds = f"--seeds={self._seeds}"
@@ -339,7 +346,9 @@ class Guard:
             result = yield
         except BaseException as error:
             # Else the next test would be blamed for what was found.
-            for finding in self._not_allowed(item):
+            found = list(self._not_allowed(item))
+            setattr(error, FOUND, found)
+            for finding in [sentence(*each) for each in found]:
                 error.add_note(finding)
             raise
         if nextitem is None:
@@ -347,12 +356,13 @@ class Guard:
         if self._cancellation and self._cancellation.is_again:
             self._cancellation.keep(self._watch.take())
             return result
-        text = "\n".join(self._not_allowed(item))
+        found = list(self._not_allowed(item))
+        text = "\n".join(sentence(*each) for each in found)
         if text and item.stash.get(FAILED, False):
             # It may well be what a failure leaves behind.
             item.add_report_section("teardown", "guard", text)
         elif text:
-            pytest.fail(text, pytrace=False)
+            raise FoundError(found)
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -370,8 +380,8 @@ class Guard:
             item.stash[RAN] = not report.skipped
             if report.passed:
                 self._passed.add(without_schedule(item.nodeid))
-        if report.failed and re.search(r"\bseed\d", item.name):
-            text = f'Again: {self._how_to_replay()} "{item.nodeid}"'
+        if not self.report.is_short and report.failed and re.search(r"\bseed\d", item.name):
+            text = f'Again: {self.how_to_replay()} "{item.nodeid}"'
             if call.when == "call" and without_schedule(item.nodeid) in self._passed:
                 text += f"\n{RAN_BEFORE}"
             report.sections.append(("schedule", text))
@@ -386,21 +396,22 @@ class Guard:
 
     # What is allowed.
 
-    def _not_allowed(self, item: pytest.Item) -> Iterator[str]:
+    def _not_allowed(self, item: pytest.Item) -> Iterator[tuple[str, str]]:
         marked = dict(_marked_checks(item))
         lines = self._config.getini("guard_allow")
         uses: dict[str, bool] = dict.fromkeys([*marked, *lines], False)
-        for check, sentence in self._watch.take():
+        for check, what in self._watch.take():
+            said = sentence(check, what)
             allowing = [
                 line
                 for line in lines
-                if line.partition(":")[0] == check and line.partition(":")[2].strip() in sentence
+                if line.partition(":")[0] == check and line.partition(":")[2].strip() in said
             ]
             uses |= dict.fromkeys(allowing, True)
             if check in marked:
                 uses[check] = True
             elif not allowing:
-                yield sentence
+                yield check, what
         if self._deselected or not item.stash.get(RAN, False):
             # Whether they are needed does not show.
             return

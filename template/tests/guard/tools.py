@@ -70,7 +70,11 @@ WORDS = {
     "file-checks": Words(
         NEVER, r".*\.\.\.(Passed|\(no files to check\)Skipped)|- (hook id|exit code|duration): .*"
     ),
-    "pytest": Words(NEVER, r"[.sxXFE]+( +\[ *\d+%\])?|bringing up nodes\.\.\."),
+    "pytest": Words(
+        NEVER,
+        r"[.sxXFE]+( +\[ *\d+%\])?|=+ tests coverage =+|Required test coverage of .* reached\. .*"
+        r"|\d+ (passed|failed|error).* in [\d.]+s.*",
+    ),
 }
 
 # A gate that is not the template's: all that it says is shown.
