@@ -209,7 +209,8 @@ def tell(
         for stage in stages
         if stage.failed or verbose
     }
-    for name in shown if verbose else sorted(shown, key=lambda name: len(shown[name])):
+    shortest_first = sorted(shown, key=lambda name: "\n".join(shown[name]).count("\n"))
+    for name in shown if verbose else shortest_first:
         screen.line(f"\n== {name}")
         for line in shown[name]:
             screen.line(line)
