@@ -103,7 +103,7 @@ ASYNC_DEFECTS = {
     "a socket that is never closed": (
         "test",
         "async def test_it() -> None:\n    assert await asyncio.start_server(print, '127.0.0.1', 0)\n",
-        "unclosed",
+        "leaked-server: Server, made at tests/test_defect.py:",
     ),
     "a marker that does not exist": (
         "test",
@@ -145,7 +145,10 @@ def test_a_test_that_waits_for_ever_is_stopped(pipeline: Pipeline) -> None:
 
     output = pipeline.run("make test").stdout
 
-    assert "Timeout (>1.0s) from pytest-timeout." in output
+    assert (
+        "\nTimeout (>1.0s) from pytest-timeout\n  where  tests/test_hanging.py:5    await asyncio.Event().wait()\n"
+        in output
+    )
 
 
 def test_too_little_coverage_fails(pipeline: Pipeline) -> None:

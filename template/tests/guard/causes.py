@@ -187,9 +187,15 @@ class Waits:
         return lines
 
     def _note(self, _: object) -> None:
-        loop = _get_running_loop()
+        loop: Any = _get_running_loop()
         lines = [] if loop and not current_task(loop) else [current_line()]
-        lines += [line_that_waits(task.get_coro()) for task in (all_tasks(loop) if loop else [])]
+        tasks = all_tasks(loop) if loop else set()
+        lines += [line_that_waits(task.get_coro()) for task in tasks if _is_of_test(loop, task)]
+        lines += sorted(line_that_waits(task.get_coro()) for task in tasks)
         own = get_ident()
         lines += [current_line(each) for id_, each in sys._current_frames().items() if id_ != own]
         self._lines = [line for line in dict.fromkeys(lines) if line]
+
+
+def _is_of_test(loop: Any, task: object) -> bool:  # noqa: ANN401 - any loop
+    return hasattr(loop, "is_own") and bool(loop.is_own(task))

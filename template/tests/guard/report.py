@@ -277,7 +277,23 @@ def _told(reports: Iterable[Any]) -> Iterator[Told]:
         # Other schedules only say the same again.
         for told in of_test:
             _add(told, report)
-    yield from seen.values()
+    yield from _without_echoes(seen.values())
+
+
+def _without_echoes(all_told: Iterable[Told]) -> Iterator[Told]:
+    """Yield what is told but for Python's warnings of what the guard has found to be open."""
+    leaks = {
+        told.finding.where: told
+        for told in all_told
+        if told.finding and told.finding.what.startswith("leaked-")
+    }
+    for told in all_told:
+        is_warning = told.finding and told.finding.what.startswith("ResourceWarning: unclosed")
+        leak = leaks.get(told.finding.where) if told.finding and is_warning else None
+        if leak:
+            leak.tests |= {test: told.tests[test] for test in told.tests if test not in leak.tests}
+        else:
+            yield told
 
 
 def _add(told: Told, report: Any) -> None:  # noqa: ANN401 - of any kind
