@@ -25,7 +25,7 @@ from .covered import CoverageOnce
 from .loop import GuardLoop
 from .mocks import SuspendingMocks
 from .origins import Origins
-from .processes import Processes
+from .processes import Processes, number
 from .report import PLAIN, RAN_BEFORE, Report, without_schedule
 from .resources import Resources
 from .state import State
@@ -59,8 +59,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.getgroup("guard").addoption(
         "--processes",
-        default="1",
-        help="how many processes share the tests out, or auto: as the processors and tests are",
+        type=number,
+        default=1,
+        help="how many processes share the tests, or auto: as many as there are processors",
     )
 
 

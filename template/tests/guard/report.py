@@ -148,7 +148,8 @@ class Report:
         option = self._config.option
         style, option.tbstyle = option.tbstyle, "no"
         if option.reportchars == "fE":  # as it is where nobody asked for a summary
-            terminalreporter.reportchars = ""
+            # Warnings are told by a letter that pytest adds.
+            terminalreporter.reportchars = "w"
         try:
             return (yield)
         finally:
