@@ -1,6 +1,7 @@
 """The async guard in other people's projects: its settings, exceptions, and what else runs beside it."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -618,6 +619,58 @@ async def test_it() -> None:
     assert "1 failed, 1 passed in" in output
     assert "It passed in another schedule before." in output
     assert "such as the calls that a mock of its module counted" in output
+
+
+def test_the_plain_schedule_comes_first(project: Pipeline) -> None:
+    body = "async def test_a() -> None: ...\n\n\nasync def test_b() -> None: ..."
+
+    output = pytest_of(project, body, "-v", "-p", "no:randomly")
+
+    assert re.findall(r"::(\S+) PASSED", output) == [
+        "test_a[fifo]",
+        "test_b[fifo]",
+        "test_a[seed1]",
+        "test_b[seed1]",
+    ]
+
+
+SCHEDULE = """
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[list[str]]:
+    names: list[str] = []
+    yield names
+    names.clear()
+
+
+async def test_it(shared: list[str], request: pytest.FixtureRequest) -> None:
+    if "seed" in request.node.name:
+        shared.append("shuffled")
+"""
+
+MEASURED = ["timeout", "60", ".venv/bin/pytest", "-p", "no:randomly", "--cov-report=term"]
+
+
+def test_a_test_is_measured_once_and_what_it_shares_to_its_end(project: Pipeline) -> None:
+    project.write("tests/test_it.py", SCHEDULE)
+
+    output = project.run([*MEASURED, "tests/test_it.py"]).stdout
+
+    assert "2 passed in" in output
+    assert re.search(r"tests/test_it.py .* 83% +16\n", output)
+
+
+def test_a_shuffled_schedule_that_is_the_first_is_measured(project: Pipeline) -> None:
+    project.write("tests/test_it.py", SCHEDULE)
+
+    output = project.run([*MEASURED, "tests/test_it.py", "-k", "seed1"]).stdout
+
+    assert "1 passed, 1 deselected in" in output
+    assert re.search(r"tests/test_it.py .* 15->exit\n", output)
 
 
 def test_a_task_that_calls_mocks_for_ever_is_found_and_hangs_nothing(project: Pipeline) -> None:

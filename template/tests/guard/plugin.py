@@ -3,11 +3,16 @@
 import asyncio
 import gc
 import json
-import re
 import signal
 import sys
 from asyncio import _get_running_loop
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    Generator,
+    Hashable,
+    Iterator,
+    Mapping,
+)
 from functools import cached_property, partial
 from time import thread_time
 from types import FrameType
@@ -21,12 +26,12 @@ from .callers import dependencies
 from .cancel import CHECK, Again, CancellationRuns
 from .causes import FOUND, FoundError
 from .collected import UncollectedTest, uncollected_tests
-from .covered import CoverageOnce
 from .loop import GuardLoop
+from .measured import MeasuredOnce
 from .mocks import SuspendingMocks
 from .origins import Origins
 from .processes import Processes, number
-from .report import PLAIN, RAN_BEFORE, Report, without_schedule
+from .report import PLAIN, RAN_BEFORE, Report
 from .resources import Resources
 from .state import State
 from .threads import WrongThreads
@@ -36,6 +41,9 @@ from .watch import REMEDIES, Watch, sentence
 SAMPLING = 0.02
 
 MARKER = "guard_allow"
+
+# The parameter of pytest-asyncio's by which tests are given their loops.
+FACTORY = "_asyncio_loop_factory"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -85,7 +93,6 @@ def _register(config: pytest.Config) -> None:
     guard = Guard()
     config.pluginmanager.register(guard, "guard")
     config.pluginmanager.register(guard.report, "guard-report")
-    config.pluginmanager.register(CoverageOnce(), "guard-coverage")
     config.pluginmanager.register(Processes(), "guard-processes")
 
 
@@ -133,7 +140,7 @@ class Guard:
         self._uses: dict[tuple[str, str], bool] = {}
         self._deselected = False
         self._cancellation: CancellationRuns | None = None
-        self._passed: set[str] = set()
+        self._passed: set[Hashable] = set()
         self._loops = WeakSet[GuardLoop]()
         self._looked_at = thread_time()
         self._old_handler: Any = None
@@ -184,6 +191,7 @@ class Guard:
             self._cancellation = CancellationRuns(self._watch, self._resources, self._not_allowed)
             config.pluginmanager.register(self._cancellation)
             config.pluginmanager.register(Again(self._cancellation))
+        config.pluginmanager.register(MeasuredOnce(self._has_passed))
         config.addinivalue_line(
             "markers",
             f"{MARKER}(check, reason): let a test do what this check of the guard stops",
@@ -223,6 +231,19 @@ class Guard:
                 options = {"name": name, "watch": self._watch, "line": line}
                 report.result.append(UncollectedTest.from_parent(collector, **options))
         return report
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Let the plain schedule come first, of each module: what fails in a shuffled one alone is known then.
+
+        Not of all modules: what a module shares would be made twice.
+        """
+        places: dict[object, int] = {}
+        for item in items:
+            places.setdefault(item.getparent(pytest.Module), len(places))
+        items.sort(
+            key=lambda each: (places[each.getparent(pytest.Module)], self._is_shuffled(each))
+        )
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Check the markers.
@@ -273,6 +294,15 @@ class Guard:
         }
         return {PLAIN: ""} | seeds
 
+    def _is_shuffled(self, item: pytest.Item) -> bool:
+        callspec = getattr(item, "callspec", None)
+        factory = callspec and callspec.params.get(FACTORY)
+        shuffled = [made for name, made in self._factories.items() if name != PLAIN]
+        return any(factory is each for each in shuffled)
+
+    def _has_passed(self, item: pytest.Item) -> bool:
+        return self._is_shuffled(item) and _test_of(item) in self._passed
+
     def how_to_replay(self) -> str:
         """Return the command that gives the same schedules again, but for the tests to run."""
         # Without coverage, which fails whenever not all tests run.
@@ -296,7 +326,7 @@ class Guard:
         else:
             with self._resources.lasting(), self._state.accepting():
                 result = yield
-        if fixturedef.argname == "_asyncio_loop_factory" and result is None:
+        if fixturedef.argname == FACTORY and result is None:
             # Of a plain test with async fixtures: pytest-asyncio offers loops to async tests alone.
             result = self._factories[PLAIN]
             key = fixturedef.cached_result[1] if fixturedef.cached_result else None
@@ -380,10 +410,10 @@ class Guard:
         if call.when == "call":
             item.stash[RAN] = not report.skipped
             if report.passed:
-                self._passed.add(without_schedule(item.nodeid))
-        if not self.report.is_short and report.failed and re.search(r"\bseed\d", item.name):
+                self._passed.add(_test_of(item))
+        if not self.report.is_short and report.failed and self._is_shuffled(item):
             text = f'Again: {self.how_to_replay()} "{item.nodeid}"'
-            if call.when == "call" and without_schedule(item.nodeid) in self._passed:
+            if call.when == "call" and self._has_passed(item):
                 text += f"\n{RAN_BEFORE}"
             report.sections.append(("schedule", text))
         return report
@@ -480,6 +510,15 @@ class Guard:
 
 FAILED = pytest.StashKey[bool]()
 RAN = pytest.StashKey[bool]()
+
+
+def _test_of(item: pytest.Item) -> Hashable:
+    """Return what is the same in all schedules of a test."""
+    callspec = getattr(item, "callspec", None)
+    params = callspec.params.items() if callspec else []
+    # Not every value can be hashed; all schedules of a test have the same objects.
+    values = frozenset((name, id(value)) for name, value in params if name != FACTORY)
+    return item.parent, getattr(item, "originalname", item.name), values
 
 
 def _marked_checks(item: pytest.Item) -> Iterator[tuple[str, str]]:

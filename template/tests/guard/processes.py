@@ -31,7 +31,7 @@ TESTS = 50
 HEAD = Struct("!I")
 
 # Seconds that a process has to clean up.
-GRACE = 2
+GRACE = 5
 
 # Is never set: a wait for it is a pause, whatever a test has made of `sleep`.
 PAUSE = threading.Event()

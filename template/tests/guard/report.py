@@ -44,11 +44,6 @@ def without_schedule(nodeid: str) -> str:
     return name.replace("[]", "").replace("[-", "[").replace("-]", "]").replace("--", "-")
 
 
-def is_shuffled(item: pytest.Item) -> bool:
-    """Return whether a test runs in another schedule than the plain one."""
-    return _schedule(item.nodeid) not in {"", PLAIN}
-
-
 def attach(report: pytest.TestReport, item: pytest.Item, found: Iterable[tuple[str, str]]) -> None:
     """Let a report tell of what the guard has found."""
     _attach(report, [finding_of(*each, _place(item)) for each in found])
