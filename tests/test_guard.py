@@ -172,6 +172,16 @@ def test_a_shuffled_schedule_shows_a_dependence_on_order_and_how_to_see_it_again
     assert "1 failed" in project.run([*PYTEST, *again]).stdout
 
 
+def test_a_verbose_run_says_how_to_see_a_schedule_again_and_what_passed(project: Pipeline) -> None:
+    output = pytest_of(project, ORDER, "-v", "-p", "no:randomly")
+
+    again = '-p no:randomly --seeds=1 "tests/test_it.py::test_order[seed1]"'
+    assert (
+        f"\nAgain: .venv/bin/pytest --no-cov {again}\nIt passed in another schedule before."
+        in output
+    )
+
+
 def test_a_schedule_is_the_same_for_the_same_seed(project: Pipeline) -> None:
     body = ORDER.replace("assert order == list(range(20))", "raise ValueError(order)")
 

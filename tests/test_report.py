@@ -211,6 +211,15 @@ def test_it(tmp_path: Path, name: str) -> None:
     assert file.writable()
 """
 
+OPEN_SOCKET = """
+import socket
+
+
+def test_it() -> None:
+    sender, receiver = socket.socketpair()
+    assert sender.fileno() != receiver.fileno()
+"""
+
 THREAD = """
 import threading
 
@@ -320,6 +329,16 @@ def test_processes_of_xdist_tell_the_same(project: Pipeline) -> None:
     assert project.run("uv pip install -q --python .venv pytest-xdist").returncode == 0
 
     assert text_of(project, FORGOTTEN, "-n2") == FORGOTTEN_TEXT
+
+
+@slow
+def test_a_socket_that_is_left_open_is_told_by_the_line_that_made_it(
+    on_each_python: Pipeline,
+) -> None:
+    text = text_of(on_each_python, OPEN_SOCKET)
+
+    assert text.startswith("\nResourceWarning: unclosed <socket.socket fd=")
+    assert "\n  where  tests/test_it.py:6    sender, receiver = socket.socketpair()\n" in text
 
 
 @slow
