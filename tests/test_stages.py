@@ -209,6 +209,16 @@ def test_a_terminal_shows_what_runs_in_colour(pipeline: Pipeline) -> None:
     assert "\x1b[32mtypecheck     passed" in output
 
 
+def test_a_terminal_shows_failures_of_tests_in_colour(pipeline: Pipeline) -> None:
+    pipeline.write("tests/test_failing.py", FAILING_TEST)
+
+    output = on_a_terminal(pipeline, "make check")
+
+    assert "\x1b[31m\x1b[1mFAILED: tests/test_failing.py::test_it\x1b[0m" in output
+    assert re.search(r"\x1b\[31mtest +FAILED +[\d.]+ s  1 failed, \d+ passed", output)
+    assert "[100%]" not in output
+
+
 def test_a_terminal_is_plain_where_nobody_wants_colour(pipeline: Pipeline) -> None:
     output = on_a_terminal(pipeline, "make typecheck", NO_COLOR="1")
 

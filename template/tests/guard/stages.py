@@ -19,7 +19,7 @@ from subprocess import DEVNULL, STDOUT, Popen
 from time import monotonic, sleep
 
 from .findings import annotation, block, has_colour
-from .tools import read
+from .tools import COLOUR, read
 
 LOGS = Path(".logs")
 
@@ -119,6 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["MAKEFLAGS"] = OF_JOBS.sub("", os.environ.get("MAKEFLAGS", ""))
 
     screen = Screen()
+    if screen.has_colour:
+        os.environ["PY_COLORS"] = "1"
     start = monotonic()
     ran: list[Stage] = []
     try:
@@ -194,7 +196,7 @@ def result(stage: Stage) -> str:
 
 def summary(gate: Gate) -> str:
     """Return how many tests passed, and how much of the code they covered, as pytest says it."""
-    text = gate.log.read_text(encoding="utf-8", errors="replace")
+    text = COLOUR.sub("", gate.log.read_text(encoding="utf-8", errors="replace"))
     counts = re.findall(r"(?m)^(?:=+ )?((?:\d+ [a-z]+,? ?)+) in [\d.:s() ]+(?: =+)?$", text)
     covered = re.findall(r"Total coverage: ([\d.]+%)", text)
     return ", ".join([*counts[-1:], *(f"coverage {share}" for share in covered[-1:])])

@@ -11,6 +11,9 @@ BIN = ".venv/bin"
 
 NEVER = r"(?!)"
 
+# What colours a line on a terminal: ECMA-48, "SGR".
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+
 
 @dataclass(frozen=True)
 class Words:
@@ -86,13 +89,14 @@ def read(gate: str, text: str) -> tuple[list[Finding], list[str]]:
     words = WORDS.get(gate, NO_WORDS)
     findings: list[Finding] = []
     rest: list[str] = []
-    for line in text.splitlines():
+    for coloured in text.splitlines():
+        line = COLOUR.sub("", coloured)
         if found := re.fullmatch(words.finding, line):
             findings.append(_finding(words, found.groupdict()))
         elif findings and (note := re.fullmatch(words.note, line)):
             findings[-1] = _with_note(findings[-1], **note.groupdict())
         elif line.strip() and not re.fullmatch(words.noise, line):
-            rest.append(line)
+            rest.append(coloured)
     return list(dict.fromkeys(findings)), rest
 
 
