@@ -70,11 +70,11 @@ CHOSEN = $(if $(wildcard $(firstword $(subst ::, ,$(T)))),"$(T)",-k "$(T)")
 # each once more for each place where it waits, and cancels it there, which covers nothing new.
 SCHEDULES = $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(CANCEL),--cancel --no-cov)
 PYTEST = $(strip $(BIN)/pytest $(SCHEDULES) \
-  $(if $(T),$(CHOSEN),$(if $(LAST),--last-failed --last-failed-no-failures=none,$(if $(CANCEL),,$(WHOLE)))) $(ARGS))
+  $(if $(T),$(CHOSEN),$(if $(LAST),--last-failed,$(if $(CANCEL),,$(WHOLE)))) $(ARGS))
 
 test: $(ENV) ## run the tests, with coverage
 ##- T=tests/clients    runs some: those of a folder, a file, path::test, or by a part of their names
-##- LAST=1             runs what failed last
+##- LAST=1             runs what failed last; all, if nothing did
 ##- SEEDS=10           tries more schedules
 ##- CANCEL=1           cancels calls wherever they wait
 ##- PROCESSES=1        runs all in one process; they are shared out else
