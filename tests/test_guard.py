@@ -1222,7 +1222,7 @@ def test_a_mock_pauses_before_its_answer_and_after_it(project: Pipeline) -> None
 
 
 def test_a_file_of_doctests_is_no_file_of_tests(project: Pipeline) -> None:
-    project.write("tests/test_numbers.txt", "0123 is no number of Python.\n\n>>> 1 + 1\n2\n")
+    project.write("tests/test_numbers.txt", "class Unwritten is no Python.\n\n>>> 1 + 1\n2\n")
 
     output = pytest_of(project, "def test_it() -> None:\n    assert sum([1]) == 1\n", "tests")
 

@@ -5,13 +5,15 @@ They pass for ever, as nothing runs them.
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .places import PROJECT, path_in_project
+from .places import GUARD, PROJECT, path_in_project
 from .watch import Watch
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -49,11 +51,22 @@ def uncollected_tests(module: pytest.Module) -> Iterator[tuple[str, int]]:
 
     It looks like a test, and no test file mentions it.
     """
-    if not path_in_project(str(module.path)).startswith("tests/"):
+    is_of_tests = path_in_project(str(module.path)).startswith("tests/")
+    if not is_of_tests or not _is_in_question(module):
         return
     for node in _like_tests(module, ast.parse(module.path.read_bytes())):
         if node.name not in _mentioned():
             yield node.name, node.lineno
+
+
+def _is_in_question(module: pytest.Module) -> bool:
+    """Return whether its text defines what may be such a test: to parse it takes longer than to read."""
+    definitions = re.findall(r"^(\s*)(?:async\s+)?(def|class)\s+(\w+)", _text(module.path), re.M)
+    return any(
+        name not in _mentioned()
+        and (indent.strip("\n") or kind == "class" or not module.funcnamefilter(name))
+        for indent, kind, name in definitions
+    )
 
 
 def _like_tests(module: pytest.Module, tree: ast.Module) -> Iterator[Function | ast.ClassDef]:
@@ -104,8 +117,14 @@ def _asserts(function: Function) -> bool:
 @cache
 def _mentioned() -> frozenset[str]:
     """Return all words of the files of the tests, but those by which something is defined."""
-    words: set[str] = set()
+    words = Counter[str]()
     for file in (PROJECT / "tests").rglob("*.py"):
-        text = file.read_text("utf-8", errors="replace")
-        words.update(re.findall(r"(?<!\bdef )(?<!\bclass )\b\w+", text))
-    return frozenset(words)
+        if not file.is_relative_to(GUARD):
+            text = _text(file)
+            words.update(re.split(r"\W+", text))
+            words.subtract(re.findall(r"\b(?:def|class) (\w+)", text))
+    return frozenset(+words)
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8", errors="replace")

@@ -28,7 +28,7 @@ from .places import (
     is_importing,
     line_of,
     line_that_raised,
-    path_in_project,
+    path_of,
 )
 from .resources import Made
 from .threads import ProjectFuture, note_wrong_thread
@@ -172,7 +172,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         This is called for each wait, so it looks no further than that.
         """
         caller = sys._getframe(1)
-        path = path_in_project(caller.f_code.co_filename)
+        path = path_of(caller)
         if not path:
             return Future(loop=self)
         future = ProjectFuture(loop=self)
@@ -193,9 +193,9 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         note_wrong_thread(self.watch, self)
         timer: TimerHandle = super().call_at(*args, **options)
         caller = sys._getframe(1)
-        if caller.f_code is BaseLoop.call_later.__code__ and caller.f_back:
+        if caller.f_globals is BaseLoop.call_later.__globals__ and caller.f_back:
             caller = caller.f_back
-        path = path_in_project(caller.f_code.co_filename)
+        path = path_of(caller)
         if path.startswith("src/"):
             self._timers[id(timer)] = f"{path}:{caller.f_lineno}"
         else:
@@ -284,12 +284,11 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
             self._slow_line = current_line(frame)
 
     def end_step(self) -> None:
-        """Take note of the step that ends here if it took long."""
-        if self.step_seen:
-            spent = thread_time() - self.step_seen
-            self.step_seen = 0.0
-            if spent > self._step_seconds:
-                self._note_slow_step(spent)
+        """Take note of the step that ends here, and was seen, if it took long."""
+        spent = thread_time() - self.step_seen
+        self.step_seen = 0.0
+        if spent > self._step_seconds:
+            self._note_slow_step(spent)
 
     def is_own(self, task: object) -> bool:
         """Return whether it is the task of the test itself."""
@@ -297,7 +296,8 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
 
     def _run_once(self) -> None:
         super()._run_once()
-        self.end_step()
+        if self.step_seen:
+            self.end_step()
 
     def _note_slow_step(self, seconds: float) -> None:
         line, self._slow_line = self._slow_line, ""

@@ -1,9 +1,11 @@
 """Finds the line of the project's own code that is at work, or waits."""
 
 import sys
+from asyncio import events
 from collections.abc import Iterator
 from functools import cache
 from gc import get_referents
+from itertools import takewhile
 from pathlib import Path
 from types import (
     AsyncGeneratorType,
@@ -37,6 +39,28 @@ def path_in_project(file: str) -> str:
     return inside.as_posix() if inside.parts[0] in {"src", "tests"} else ""
 
 
+def path_of(frame: FrameType) -> str:
+    """Return the same of what is at work in a frame.
+
+    A look at a frame's code is an audit event, and takes ten times as long as one at its globals while
+    there is a hook. Where these are of a module elsewhere, so is the code.
+    """
+    file = frame.f_globals.get("__file__")
+    if isinstance(file, str) and _is_elsewhere(file):
+        return ""
+    return path_in_project(frame.f_code.co_filename)
+
+
+@cache
+def _is_elsewhere(file: str) -> bool:
+    return Path(file).is_absolute() and not path_in_project(file)
+
+
+def is_step(frame: FrameType) -> bool:
+    """Return whether a loop begins a step or a callback in a frame: what is further out makes none of it."""
+    return frame.f_globals is vars(events)
+
+
 def frames(frame: FrameType | None) -> Iterator[FrameType]:
     """Yield the frames at work, innermost first."""
     while frame:
@@ -49,7 +73,7 @@ def is_importing(frame: FrameType | None) -> bool:
     return any(
         each.f_code.co_filename.startswith("<frozen importlib")
         or (each.f_code.co_name == "<module>" and path_in_project(each.f_code.co_filename))
-        for each in frames(frame)
+        for each in takewhile(lambda each: not is_step(each), frames(frame))
     )
 
 
@@ -58,8 +82,8 @@ def current_line(frame: FrameType | None = None) -> str:
     if frame is None:
         frame = sys._getframe(1)
     # Not by `frames`, as this is called often.
-    while frame is not None:
-        path = path_in_project(frame.f_code.co_filename)
+    while frame is not None and not is_step(frame):
+        path = path_of(frame)
         if path:
             return f"{path}:{frame.f_lineno}"
         frame = frame.f_back

@@ -142,6 +142,7 @@ class Guard:
         self._cancellation: CancellationRuns | None = None
         self._passed: set[Hashable] = set()
         self._loops = WeakSet[GuardLoop]()
+        self._watched_item: pytest.Item | None = None
         self._looked_at = thread_time()
         self._old_handler: Any = None
         self._resources.start()
@@ -322,6 +323,7 @@ class Guard:
     ) -> Generator[None, object, object]:
         """Know what outlives a test, and when a loop begins and ends."""
         if fixturedef.scope == "function":
+            self._begin(request.node)
             result = yield
         else:
             with self._resources.lasting(), self._state.accepting():
@@ -347,18 +349,32 @@ class Guard:
         self._safely(loop.check)
         self._loops.discard(loop)
 
-    @pytest.fixture(autouse=True)
-    def _guard(self, request: pytest.FixtureRequest) -> Iterator[None]:
-        """Look around when all else of the test has ended."""
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Watch a test without fixtures of its own, too."""
+        if hasattr(item, "funcargs"):
+            self._begin(item)
+
+    def _begin(self, item: pytest.Item) -> None:
+        """Look around when all that the test sets up from now on has ended.
+
+        Not by a fixture: the set-up of each is a call of all plugins, in every test.
+        """
+        if self._watched_item is item:
+            return
+        self._watched_item = item
+        item.addfinalizer(partial(self._end, item))
         self._resources.watch_imported()
         self._mocks.watch_imported()
         self._blocking.lines.clear()
         self._state.remember()
         # So that the collection below need not look at what was there before.
         gc.freeze()
-        yield
+
+    def _end(self, item: pytest.Item) -> None:
+        self._watched_item = None
         # Nothing but the test holds its values now, so they can go.
-        (request.node.funcargs or {}).clear()
+        (getattr(item, "funcargs", None) or {}).clear()
         for loop in list(self._loops):
             self._safely(loop.check_reported)
         self._safely(self._resources.check)

@@ -5,6 +5,7 @@ import sys
 from asyncio import mixins
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -122,7 +123,16 @@ def _inside(thing: object) -> list[object]:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != NOT_OURS}
+    # As it is kept: `os.environ` decodes all of it at every look.
+    kept = dict(getattr(os.environ, "_data", os.environ))
+    for name in [NOT_OURS, os.fsencode(NOT_OURS)]:
+        kept.pop(name, None)
+    return dict(_decoded(tuple(kept.items())))
+
+
+@lru_cache(maxsize=1)
+def _decoded(variables: tuple[tuple[Any, Any], ...]) -> dict[str, str]:
+    return {os.fsdecode(name): os.fsdecode(value) for name, value in variables}
 
 
 def _folder() -> str:
@@ -134,6 +144,8 @@ def _folder() -> str:
 
 
 def _changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    if now == before:
+        return []
     names = sorted(now.keys() | before.keys())
     return [name for name in names if now.get(name) != before.get(name)]
 
