@@ -128,23 +128,15 @@ async def _until_done(
             the work, each time.
     """
     cancellation: asyncio.CancelledError | None = None
-    for work in works:
-        while not work.done():
-            try:
-                await _end_of(work)
-            except asyncio.CancelledError as error:  # noqa: ASYNC103
-                cancellation = error  # raised below
-                for each in works if cancel else ():
-                    each.cancel()
+    while pending := [work for work in works if not work.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:  # noqa: ASYNC103
+            cancellation = error  # raised below
+            for work in pending if cancel else ():
+                work.cancel()
     if cancellation is not None:
         raise cancellation from _first_error(works)
-
-
-async def _end_of(work: asyncio.Future[Any]) -> None:
-    """Wait for the end of the work; cancelling this cancels no work."""
-    ended = asyncio.Event()
-    work.add_done_callback(lambda _: ended.set())
-    await ended.wait()
 
 
 def _first_error(
