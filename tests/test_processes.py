@@ -103,6 +103,32 @@ def test_a_failure_in_any_process_is_told_with_what_it_printed(project: Pipeline
     assert "2 failed, 198 passed" in output
 
 
+def test_a_time_limit_holds_in_any_process(project: Pipeline) -> None:
+    waits = "await __import__('asyncio').Event().wait() if number == 63 else None"
+
+    output = run_tests(project, "--timeout=1", special=waits)
+
+    assert "Timeout (>1.0s) from pytest-timeout\n  where  tests/test_shared.py:" in output
+    assert "2 failed, 198 passed" in output
+
+
+def test_a_limit_of_files_stops_no_report(project: Pipeline) -> None:
+    limits = (
+        "resource = __import__('resource'); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
+    )
+
+    assert "200 passed" in run_tests(project, special=limits)
+
+
+def test_no_loop_is_made_for_a_plain_test_that_asks_for_one(project: Pipeline) -> None:
+    body = "import pytest\n\n\n@pytest.mark.parametrize('number', range(4))\ndef test_it(number: int) -> None:\n"
+    project.write("tests/test_plain.py", f"{body}    assert number >= 0\n")
+
+    done = project.run(".venv/bin/pytest --no-cov --processes=2 tests/test_plain.py")
+
+    assert "4 passed" in done.stdout
+
+
 def test_the_first_failure_can_stop_all(project: Pipeline) -> None:
     output = run_tests(project, "-x", special="assert number < 0")
 

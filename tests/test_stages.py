@@ -16,17 +16,17 @@ from tests.test_commands import FAILING_TEST, LINT_ERROR, PACKAGE, TYPE_ERROR
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
 
-SUCCESS = r"""(format-check  passed   TIME
-|lint          passed   TIME
-|typecheck     passed   TIME
-|test          passed   TIME  \d+ passed, coverage 100\.00%
+SUCCESS = r"""(format-check  passed TIME
+|lint          passed TIME
+|typecheck     passed TIME
+|test          passed TIME  \d+ passed, coverage 100\.00%
 ){4}check passed in TIME
 """
 
-TWO_STAGES = r"""(format-check  passed   TIME
-|lint          FAILED   TIME
-|typecheck     FAILED   TIME
-|test          passed   TIME  \d+ passed, coverage [\d.]+%
+TWO_STAGES = r"""(format-check  passed TIME
+|lint          FAILED TIME
+|typecheck     FAILED TIME
+|test          passed TIME  \d+ passed, coverage [\d.]+%
 ){4}
 == typecheck
 Incompatible types in assignment \(expression has type "str", variable has type "int"\)  \[assignment\]

@@ -38,7 +38,7 @@ others = imported - sys.stdlib_module_names - {"tests", "order_hub"}
 print(len(names), sorted(name for name in others if not declared & set(sources[name])))
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("defaults")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("full")]
 
 
 @pytest.fixture(scope="module", params=SUBSETS, ids="-".join)
@@ -53,7 +53,7 @@ def subset(
 @pytest.fixture(scope="module")
 def tools(make_pipeline: Callable[..., Pipeline]) -> Path:
     """Return the programs of an environment that has what all examples need."""
-    return make_pipeline("defaults", "3.11").folder / ".venv" / "bin"
+    return make_pipeline("full", "3.11", examples=EXAMPLES).folder / ".venv" / "bin"
 
 
 def test_all_modules_can_be_imported_from_what_is_declared(subset: Path, tools: Path) -> None:

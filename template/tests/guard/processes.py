@@ -6,26 +6,34 @@ safe, as on macOS, one process runs all. Which process runs a test depends
 on the order of the tests alone: the same seed gives the same run.
 """
 
+import asyncio
 import os
 import pickle
 import signal
 import sys
 import threading
+import traceback
 from argparse import ArgumentTypeError
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from struct import Struct
-from tempfile import TemporaryFile
 from time import monotonic
 from typing import Any, NoReturn
 from warnings import WarningMessage
 
 import pytest
+from _pytest.config import create_terminal_writer
 
 from .report import without_schedule
 
 # With fewer tests for each, one process more would take longer.
 TESTS = 50
+
+# The name of what a process says if it breaks.
+BROKEN = "broken"
+
+# Bytes that are read at once.
+SIZE = 1 << 16
 
 # Before each message of a process: its size in bytes.
 HEAD = Struct("!I")
@@ -93,23 +101,26 @@ class Helper:
     def __init__(self, session: pytest.Session, share: Sequence[pytest.Item]) -> None:
         self._session = session
         self._config = session.config
-        self._position = 0
-        self._said = TemporaryFile(buffering=0)  # noqa: SIM115 - closed by end
+        self._data = b""
+        self._pipe, writing = os.pipe()
         self._pid = os.fork()
         if not self._pid:
-            _run(session, share, self._said.fileno())
+            os.close(self._pipe)
+            _run(session, share, Channel(writing))
+        os.close(writing)
+        os.set_blocking(self._pipe, False)
 
     def report(self) -> None:
         """Report what it has done since the last time."""
-        file = self._said.fileno()
-        # Not from where the file is at: there the other process writes.
-        while (head := os.pread(file, HEAD.size, self._position)) and len(head) == HEAD.size:
-            (size,) = HEAD.unpack(head)
-            data = os.pread(file, size, self._position + HEAD.size)
-            if len(data) < size:
+        with suppress(BlockingIOError):
+            while data := os.read(self._pipe, SIZE):
+                self._data += data
+        while len(self._data) >= HEAD.size and not self._session.shouldfail:
+            end = HEAD.size + HEAD.unpack_from(self._data)[0]
+            if len(self._data) < end:
                 break
-            self._position += HEAD.size + size
-            name, values = pickle.loads(data)  # noqa: S301 - of a process of this program
+            message, self._data = self._data[HEAD.size : end], self._data[end:]
+            name, values = pickle.loads(message)  # noqa: S301 - of a fork of this process
             self._show(name, values)
 
     def wait(self) -> None:
@@ -135,10 +146,14 @@ class Helper:
                     PAUSE.wait(0.1)
                     if os.waitpid(self._pid, os.WNOHANG)[0]:
                         self._pid = 0
-        self._said.close()
+        os.close(self._pipe)
 
     def _show(self, name: str, values: dict[str, Any]) -> None:
         hook = self._config.hook
+        if name == BROKEN:
+            terminal: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+            terminal.write_line(f"\n{values['text']}")
+            return
         if name == "pytest_warning_recorded":
             hook.pytest_warning_recorded.call_historic(kwargs=values)
             return
@@ -150,19 +165,42 @@ class Helper:
             hook.pytest_runtest_logfinish(nodeid=report.nodeid, location=report.location)
 
 
-class Reporter:
-    """Writes what a process has to say for the one that shows it."""
+class Channel:
+    """Sends messages to the process before the fork, which may be busy with a test."""
 
-    def __init__(self, config: pytest.Config, file: int) -> None:
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self._pending = b""
+        os.set_blocking(pipe, False)
+
+    def send(self, name: str, values: dict[str, Any]) -> None:
+        """Send what the pipe takes now; the rest is sent with the next."""
+        data = pickle.dumps((name, values))
+        self._pending += HEAD.pack(len(data)) + data
+        with suppress(BlockingIOError):
+            while self._pending:
+                self._pending = self._pending[os.write(self._pipe, self._pending) :]
+
+    def close(self) -> None:
+        """Send all that is left."""
+        os.set_blocking(self._pipe, True)
+        while self._pending:
+            self._pending = self._pending[os.write(self._pipe, self._pending) :]
+
+
+class Reporter:
+    """Sends what a process has to say to the one that shows it."""
+
+    def __init__(self, config: pytest.Config, channel: Channel) -> None:
         self._config = config
-        self._file = file
+        self._channel = channel
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write a report."""
         hook = self._config.hook
         values = hook.pytest_report_to_serializable(config=self._config, report=report)
-        self._write("pytest_runtest_logreport", values)
+        self._channel.send("pytest_runtest_logreport", values)
 
     def pytest_warning_recorded(
         self,
@@ -176,45 +214,55 @@ class Reporter:
         # Without what it is about, which may be no data.
         plain = WarningMessage(told.message, told.category, told.filename, told.lineno)
         values = {"warning_message": plain, "when": when, "nodeid": nodeid, "location": location}
-        self._write("pytest_warning_recorded", values)
-
-    def _write(self, name: str, values: dict[str, Any]) -> None:
-        data = pickle.dumps((name, values))
-        os.write(self._file, HEAD.pack(len(data)) + data)
+        self._channel.send("pytest_warning_recorded", values)
 
 
-def _run(session: pytest.Session, share: Sequence[pytest.Item], file: int) -> NoReturn:
+def _run(session: pytest.Session, share: Sequence[pytest.Item], channel: Channel) -> NoReturn:
     """Run a share of the tests in this process, then end it."""
     status = 1
     try:
-        _prepare(session, file)
+        _prepare(session, channel)
         for item, following in zip(share, [*share[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.shouldfail or session.shouldstop:
                 break
         status = 0
+    except Exception:  # noqa: BLE001 - the process before the fork tells of it
+        channel.send(BROKEN, {"text": traceback.format_exc()})
     finally:
         # Without what the process before the fork has to do at its end, but with the fixtures'.
         with suppress(BaseException):
             session._setupstate.teardown_exact(None)
-        coverage: Any = session.config.pluginmanager.get_plugin("_cov")
-        if coverage and coverage.cov_controller:
-            coverage.cov_controller.cov.stop()
-            coverage.cov_controller.cov.save()
+        with suppress(BaseException):
+            _save_coverage(session.config)
+        with suppress(BaseException):
+            channel.close()
         os._exit(status)
 
 
-def _prepare(session: pytest.Session, file: int) -> None:
+def _save_coverage(config: pytest.Config) -> None:
+    plugin: Any = config.pluginmanager.get_plugin("_cov")
+    if plugin and plugin.cov_controller:
+        plugin.cov_controller.cov.stop()
+        plugin.cov_controller.cov.save()
+
+
+def _prepare(session: pytest.Session, channel: Channel) -> None:
     """Make a forked process write what it captures, and tell, to places of its own."""
     plugins = session.config.pluginmanager
     capture: Any = plugins.get_plugin("capturemanager")
     capture.stop_global_capturing()
     capture.start_global_capturing()
-    plugins.unregister(name="terminalreporter")
+    # Others ask for what writes to the terminal, which the process before the fork alone does.
+    terminal: Any = plugins.get_plugin("terminalreporter")
+    silent = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until its end
+    terminal._tw = create_terminal_writer(session.config, silent)
     plugins.unregister(name="guard-processes")
-    plugins.register(Reporter(session.config, file))
+    plugins.register(Reporter(session.config, channel))
     guard: Any = plugins.get_plugin("guard")
     guard.start_sampling()
+    # asyncio forgets in a fork that a loop was set, and would make one for whoever asks.
+    asyncio.set_event_loop(None)
 
 
 def _shares(items: Sequence[pytest.Item], number: int) -> list[list[pytest.Item]]:
