@@ -631,19 +631,6 @@ async def test_it() -> None:
     assert "such as the calls that a mock of its module counted" in output
 
 
-def test_the_plain_schedule_comes_first(project: Pipeline) -> None:
-    body = "async def test_a() -> None: ...\n\n\nasync def test_b() -> None: ..."
-
-    output = pytest_of(project, body, "-v", "-p", "no:randomly")
-
-    assert re.findall(r"::(\S+) PASSED", output) == [
-        "test_a[fifo]",
-        "test_b[fifo]",
-        "test_a[seed1]",
-        "test_b[seed1]",
-    ]
-
-
 SCHEDULE = """
 from collections.abc import Iterator
 

@@ -9,6 +9,7 @@ import copier
 import pytest
 
 from tests.helpers import (
+    EXAMPLES,
     PYTHONS,
     ROOT,
     available_python,
@@ -176,14 +177,14 @@ def test_nothing_conflicts(updated: Path) -> None:
 @pytest.mark.parametrize(
     "answers",
     [
-        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"examples": EXAMPLES}, marks=pytest.mark.slow),
         {"examples": [], "ci": ["gitlab"], "python_version": "3.13"},
         pytest.param(
             {"examples": ["queues", "storage"], "line_length": 72, "project_name": 'O\'Brien "$x"'},
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["defaults", "none", "some"],
+    ids=["all", "none", "some"],
 )
 def test_an_update_of_tooling_ends_where_a_copy_begins(
     answers: dict[str, Any], version: str, history: Path, tmp_path: Path

@@ -233,19 +233,6 @@ class Guard:
                 report.result.append(UncollectedTest.from_parent(collector, **options))
         return report
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Let the plain schedule come first, of each module: what fails in a shuffled one alone is known then.
-
-        Not of all modules: what a module shares would be made twice.
-        """
-        places: dict[object, int] = {}
-        for item in items:
-            places.setdefault(item.getparent(pytest.Module), len(places))
-        items.sort(
-            key=lambda each: (places[each.getparent(pytest.Module)], self._is_shuffled(each))
-        )
-
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Check the markers.
 
@@ -302,7 +289,7 @@ class Guard:
         return any(factory is each for each in shuffled)
 
     def _has_passed(self, item: pytest.Item) -> bool:
-        return self._is_shuffled(item) and _test_of(item) in self._passed
+        return _test_of(item) in self._passed
 
     def how_to_replay(self) -> str:
         """Return the command that gives the same schedules again, but for the tests to run."""
