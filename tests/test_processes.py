@@ -112,12 +112,33 @@ def test_a_time_limit_holds_in_any_process(project: Pipeline) -> None:
     assert "2 failed, 198 passed" in output
 
 
-def test_a_limit_of_files_stops_no_report(project: Pipeline) -> None:
-    limits = (
-        "resource = __import__('resource'); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
-    )
+FULL = """
+import resource
+from collections.abc import Iterator
 
-    assert "200 passed" in run_tests(project, special=limits)
+import pytest
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_it(number: int, full_disk: None) -> None:
+    assert number >= 0
+"""
+
+
+def test_a_limit_of_files_stops_no_report(project: Pipeline) -> None:
+    project.write("tests/test_full.py", FULL)
+
+    done = project.run(".venv/bin/pytest --no-cov --processes=2 tests/test_full.py")
+
+    assert "20 passed" in done.stdout
 
 
 def test_no_loop_is_made_for_a_plain_test_that_asks_for_one(project: Pipeline) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+# The fixture of pytest-asyncio's that gives a test its loop.
+LOOP = "_asyncio_loop_factory"
+
 # What chooses tests on the command line. In pytest.ini it is for every run.
 CHOOSING = ("-k", "-m", "--lf", "--last-failed", "--sw", "--stepwise", "--deselect", "--ignore")
 
@@ -24,6 +27,7 @@ class MeasuredOnce:
 
     def __init__(self, is_again: Callable[[pytest.Item], bool]) -> None:
         self._is_again = is_again
+        self._is_begun = False
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Hold a run of some tests to no threshold."""
@@ -33,8 +37,14 @@ class MeasuredOnce:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
-        """Pause before a test that runs again, and go on before another one."""
-        _measure(item.config, on=_begins_more_than_itself(item) or not self._is_again(item))
+        """Pause before a test that runs again, and go on before another one.
+
+        What a test of a wider loop has begun is ended by the next one that asks for a loop.
+        """
+        begins = _begins_more_than_itself(item)
+        _measure(item.config, on=begins or self._is_begun or not self._is_again(item))
+        asks = LOOP in getattr(item, "fixturenames", [])
+        self._is_begun = begins or (self._is_begun and not asks)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
