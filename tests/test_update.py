@@ -11,7 +11,7 @@ from typing import Any
 
 import copier
 import pytest
-from merge import merge
+from tooling.merge import Merged, merge
 
 from tests.helpers import (
     PYTHONS,
@@ -144,8 +144,8 @@ def edit_as_users_do(project: Path, version: str, group: str) -> None:
 
 def update(project: Path, *flags: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Update a project as `make update` does, but for the formatters, to the newest version unless told."""
-    program = str(ROOT / "template/tooling/update.py")
-    return run([sys.executable, program, "--defaults", *flags], project, **variables)
+    command = [sys.executable, "-B", "-m", "tooling.update", "--defaults", *flags]
+    return run(command, project, PYTHONPATH=str(ROOT / "template"), **variables)
 
 
 def update_by_copier(project: Path) -> None:
@@ -296,11 +296,23 @@ def test_the_newer_version_wins(own: str, new: str, winner: str, sentence: str) 
 
 
 @pytest.mark.parametrize(
+    ("own", "new", "merged"),
+    [("x==1.1\n", "", ""), ("", "x==1.1\n", ""), ("x>=1.0\n", "x==1.1\n", "x>=1.0\n")],
+)
+def test_what_one_side_gave_up_is_not_brought_back_by_a_version(
+    own: str, new: str, merged: str
+) -> None:
+    assert merge("x==1.0\n", own, new) == Merged(merged, has_conflicts=False, settled=[])
+
+
+@pytest.mark.parametrize(
     ("old", "own", "new"),
     [
         ("timeout = 30\n", "timeout = 60\n", "timeout = 31\n"),
         ("a = 1\n", "a = 1\nb = 2\n", "a = 1\nb = 3\n"),
         ("a = 1\n", "", "a = 2\n"),
+        ("a = 1\r\n", "a = 2\r\n", "a = 3\r\n"),
+        ("a = 1\n", "a = \0\n", "a = 3\n"),
     ],
 )
 def test_what_cannot_both_be_is_a_conflict(old: str, own: str, new: str) -> None:

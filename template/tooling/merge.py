@@ -82,13 +82,15 @@ def settle_versions(*texts: str) -> tuple[list[str], list[str]]:
     )
     winners: dict[str, str] = {}
     settled = []
-    for key in before.keys() & now.keys():
-        # Where the user deleted the line, the version is the template's alone.
-        candidates = [before[key], yours.get(key, before[key]), now[key]]
-        if any(len(found) > 1 for found in candidates):
+    for key, found in before.items():
+        # A line that one side deleted is the other's alone, whatever its version.
+        candidates = [found, yours.get(key, found), now.get(key, found)]
+        if any(len(versions) > 1 for versions in candidates):
             continue
         [first], [mine], [theirs] = candidates
-        if mine in {first, theirs}:
+        if key not in now:
+            winners[key] = first
+        elif mine in {first, theirs}:
             winners[key] = theirs
         elif theirs == first:
             winners[key] = mine
@@ -178,10 +180,15 @@ def merged_by_git(*texts: str) -> Iterator[str | Conflict]:
         old, own, new = files
         labels = [word for label in LABELS for word in ("-L", label)]
         command = ["git", "merge-file", "--stdout", "--diff3", *labels, *map(str, (own, old, new))]
-        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
-    yours, before, now = (re.escape(label) for label in LABELS)
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git
+    if done.returncode > 127:
+        # Not even text: there are fewer conflicts than that.
+        yield Conflict(*(text.splitlines(keepends=True) for text in texts))
+        return
+    yours, before, now = LABELS
     parts = re.split(
-        rf"(?ms)^<<<<<<< {yours}\n(.*?)^\|{{7}} {before}\n(.*?)^=======\n(.*?)^>>>>>>> {now}\n",
+        rf"(?ms)^<<<<<<< {yours}\r?\n(.*?)^\|{{7}} {before}\r?\n(.*?)^=======\r?\n(.*?)"
+        rf"^>>>>>>> {now}\r?\n",
         done.stdout.decode(),
     )
     yield parts[0]
@@ -274,9 +281,10 @@ def at_one_place(
 
 
 def names(lines: list[str]) -> set[str]:
-    """Return what lines set: items of lists, and names before a colon or an equals sign."""
-    depth = min(len(line) - len(line.lstrip()) for line in lines)
-    texts = {line.strip() for line in lines if line[depth : depth + 1].strip()}
+    """Return what lines set, without what is indented below it: items, or names before a value."""
+    said = [line.rstrip() for line in lines if line.strip()]
+    depth = min((len(line) - len(line.lstrip()) for line in said), default=0)
+    texts = [line.strip() for line in said if not line[depth].isspace()]
     return {text if text.startswith(("-", '"')) else re.split("[:=]", text)[0] for text in texts}
 
 

@@ -14,7 +14,8 @@ import pathspec
 import yaml
 from copier.errors import CopierError
 from packaging.version import InvalidVersion, Version
-from repository import Repository
+
+from .repository import Repository
 
 ANSWERS = ".copier-answers.yml"
 # What Copier's short forms of an address mean.

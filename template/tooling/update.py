@@ -20,10 +20,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
-from merge import merge
-from repository import Entry, Repository, Tree, parts
 
-from template import ANSWERS, Template
+from .merge import merge
+from .repository import Entry, Repository, Tree, parts
+from .template import ANSWERS, Template
 
 # How many files of one folder, and names after a sentence, are listed one by one.
 FEW = 8
@@ -235,8 +235,9 @@ class Plan:
         except UnicodeDecodeError:
             self.conflicts.append(path)
             return
-        # Somebody shall look at code in which two changes touch; settings are independent lines.
-        merged = merge(*texts, adjoining=not path.endswith(".py"))
+        # Settings are independent lines; at code in which two changes touch, somebody shall look.
+        adjoining = old is not None and not path.endswith(".py")
+        merged = merge(*texts, adjoining=adjoining)
         self.settled += [f"{path}: {sentence}" for sentence in merged.settled]
         entry = Entry(own.mode, self.project.store(merged.text))
         if entry != own:
@@ -308,7 +309,7 @@ def finish(plan: Plan, subject: str, *, formats: bool) -> None:
         sentence = "\nResolve the conflicts in these files, then commit:"
         sys.exit(f"{named(sentence, plan.conflicts)}\n{undo}")
     formatted = not formats or run_formatters()
-    plan.project.git("add", "--update", ".")
+    plan.project.git("add", "--all", ".")
     print(
         f"\nNext:\n  make {'' if formatted else 'format '}quality\n  git diff --cached\n"
         f'  git commit -m "{subject}"\n{undo}',
