@@ -1,4 +1,6 @@
 # The template's own commands. The gates are those that it gives to projects.
+# Its tests are shared out by pytest.ini.
+PROCESSES :=
 include template/tooling.mk
 
 .PHONY: new update bench docs
@@ -21,8 +23,8 @@ update: $(UV_NEEDED) ## bring a project of a release up to 0.5.0 to the newest v
 	  $(if $(PRETEND),--pretend,--format)
 
 bench: $(ENV) ## measure, each number as a ratio within one run, and what schedules find
-	@$(BIN)/python benchmarks/render.py; render=$$?; $(BIN)/python -m benchmarks.schedules --compare; schedules=$$?; \
-	  $(BIN)/python benchmarks/project.py && exit $$((render | schedules))
+	@failed=0; for part in daily render "schedules --compare" project; do \
+	  $(BIN)/python -m benchmarks.$$part || failed=1; done; exit $$failed
 
 docs: $(ENV) ## write docs/gates.md anew from the matrix of minimal pairs, and docs/schedules.md from races
 	@$(BIN)/python -m tests.gates_page > docs/gates.md

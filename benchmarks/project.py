@@ -17,7 +17,8 @@ def main() -> int:
         project = Path(folder, "project")
         # A clone, so that what is not committed is left out here as in every other use.
         subprocess.run(["git", "clone", "--quiet", ROOT, template], check=True)
-        copier.run_copy(str(template), project, vcs_ref="HEAD", defaults=True, quiet=True)
+        every = {"examples": ["clients", "queues", "pipeline", "storage", "workers"]}
+        copier.run_copy(str(template), project, every, vcs_ref="HEAD", defaults=True, quiet=True)
         subprocess.run(["make", "--silent", "setup"], cwd=project, check=True)
         python = [".venv/bin/python"]
         measured = [

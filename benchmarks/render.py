@@ -30,7 +30,10 @@ def main() -> int:
         commit(one_file)
         copies = {
             "one file": [str(one_file)],
-            "all examples": [str(project)],
+            "all examples": [
+                "--data=examples=[clients,queues,pipeline,storage,workers]",
+                str(project),
+            ],
             "no examples": ["--data=examples=[]", str(project)],
         }
         for name in LIMITS:

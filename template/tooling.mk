@@ -10,23 +10,24 @@ UV_NEEDED := $(filter .uv/%,$(UV))
 unexport VIRTUAL_ENV
 export UV_PROJECT_ENVIRONMENT := .venv
 BIN := .venv/bin
+TOOLING := $(dir $(lastword $(MAKEFILE_LIST)))
 ENV := .venv/.ready
 
 # pre-commit works from the root of a repository, so only there are hooks and file checks possible.
 IN_REPOSITORY := $(wildcard .git)
 
-# It takes files, not folders, and long for each: only for those with a handler that may catch a
-# cancellation, or that goes on in the next line. ruff has its other rules.
-FLAKE8_ASYNC := $(BIN)/flake8-async --enable=ASYNC103,ASYNC104
-HANDLERS := except *[*]? *(:|[(][^)]*$$|.*(BaseException|[Cc]ancelled))
-
 .DEFAULT_GOAL := help
-.PHONY: help setup git-hooks format format-check lint typecheck test coverage quality check hooks clean
+.PHONY: help setup git-hooks format format-check lint typecheck test coverage quality check hooks pitfalls clean
+.PHONY: gate-isort gate-black gate-ruff gate-house-rules gate-flake8-async gate-file-checks gate-mypy gate-pytest
 
 help: ## list the targets
-	@test -z "$$PROJECT" || printf '%s\n\n' "$$PROJECT"
-	@sed -n 's/^\([a-z][a-z-]*\):.* ## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-	  awk -F '|' '{ printf "make %-13s %s\n", $$1, $$2 }'
+	@test -z "$$PROJECT" || printf '%s\n' "$$PROJECT"
+	@awk '/^##@ / { group = "\n" substr($$0, 5) "\n" } /^##- / { print "     " substr($$0, 4) } \
+	  match($$0, /^[a-z][a-z-]*:.* ## /) { printf "%smake %-13s %s\n", group, \
+	  substr($$0, 1, index($$0, ":") - 1), substr($$0, RSTART + RLENGTH); group = "" }' \
+	  $(TOOLING)tooling.mk $(firstword $(MAKEFILE_LIST))
+
+##@ To begin
 
 setup: $(ENV) git-hooks ## make the environment and install the git hooks
 
@@ -35,73 +36,112 @@ git-hooks: $(ENV)
 	@$(if $(IN_REPOSITORY),$(BIN)/pre-commit install || echo "The git hooks are not installed.",\
 	  echo "No git hooks: this folder is not the root of a git repository. Run 'git init', then 'make setup'.")
 
-format: $(ENV) ## format with isort and black, writing
-	$(BIN)/isort .
-	$(BIN)/black .
-
-format-check: $(ENV)
-	$(BIN)/isort --check-only --diff .
-	$(BIN)/black --check --diff .
-
-lint: $(ENV) ## lint with ruff, the house rules and flake8-async, and check the files; reading only
-	$(BIN)/ruff check .
-	$(BIN)/ast-grep scan --error=unused-suppression --report-style=medium .
-	@echo "$(FLAKE8_ASYNC)"; find . -path './.?*' -prune -o -name '*.py' \
-	  -exec grep -qE '$(HANDLERS)' {} \; -exec $(FLAKE8_ASYNC) {} +
-	@$(if $(IN_REPOSITORY),$(BIN)/pre-commit run --all-files --hook-stage manual,\
-	  echo "No file checks: this folder is not the root of a git repository.")
-
-typecheck: $(ENV) ## check the types with mypy
-	$(BIN)/mypy
-
-# The guard runs every async test in that many shuffled schedules, 1 unless told. With CANCEL it runs
-# each once more for each place where it waits, and cancels it there, which covers nothing new.
-SCHEDULES := $(strip $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(CANCEL),--cancel --no-cov))
-
-test: $(ENV) ## run the tests with coverage; SEEDS=10 for more schedules, CANCEL=1 to cancel calls, ARGS for pytest
-	$(BIN)/pytest $(SCHEDULES) $(ARGS)
-
-coverage: $(ENV) ## the same, and write the HTML report
-	$(BIN)/pytest $(SCHEDULES) --cov-report=term --cov-report=html $(ARGS)
-	@echo "The report is in htmlcov/index.html."
+##@ Every day
 
 # Formats first, so that the other stages all see the same files.
 quality: $(ENV) ## format, then lint, typecheck and test: every stage, even when one fails
-	@$(call start-stages,quality); $(call run-stages,format); $(call run-stages,lint typecheck test); $(end-stages)
+##- V=1                shows all that the stages print
+	@$(STAGES) $@ format=format then $(LINT) $(TYPECHECK) test=pytest
 
-# Caches and reports go to a temporary folder, so that the project's own stays as it is.
 check: SYNC_FLAGS = $(if $(wildcard uv.lock),--locked)
-check: $(ENV) ## the same gates, writing nothing: what CI runs
-	@$(call start-stages,check); export PYTHONDONTWRITEBYTECODE=1 RUFF_NO_CACHE=true; \
-	  export MYPY_CACHE_DIR="$$logs/mypy" COVERAGE_FILE="$$logs/coverage"; \
-	  export PYTEST_ADDOPTS="$$PYTEST_ADDOPTS -o \"cache_dir=$$logs/pytest\""; \
-	  $(call run-stages,format-check lint typecheck test); $(end-stages)
+check: $(ENV) ## the same gates, changing no file that git sees: what CI runs
+	@$(STAGES) $@ $(FORMAT_CHECK) $(LINT) $(TYPECHECK) test=pytest
+
+##@ One stage
+
+format: $(ENV) ## format with isort and black, writing
+	@$(BIN)/isort --quiet .; sorted=$$?; $(BIN)/black --quiet . && exit $$sorted
+
+format-check: $(ENV)
+	@$(STAGES) $@ $(FORMAT_CHECK)
+
+lint: $(ENV) ## lint with ruff, the house rules and flake8-async, and check the files; reading only
+	@$(STAGES) $@ $(LINT)
+
+typecheck: $(ENV) ## check the types with mypy
+	@$(STAGES) $@ $(TYPECHECK)
+
+# A whole run shares the tests out among processes; PROCESSES=1 where they share something outside.
+# What is not there as a path is taken for a part of the tests' names.
+PROCESSES ?= auto
+WHOLE = $(if $(PROCESSES),--processes=$(PROCESSES))
+CHOSEN = $(if $(wildcard $(firstword $(subst ::, ,$(T)))),"$(T)",-k "$(T)")
+# The guard runs every async test in that many shuffled schedules, 1 unless told. With CANCEL it runs
+# each once more for each place where it waits, and cancels it there, which covers nothing new.
+SCHEDULES = $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(CANCEL),--cancel --no-cov)
+PYTEST = $(strip $(BIN)/pytest $(SCHEDULES) \
+  $(if $(T),$(CHOSEN),$(if $(LAST),--last-failed,$(if $(CANCEL),,$(WHOLE)))) $(ARGS))
+
+test: $(ENV) ## run the tests, with coverage
+##- T=tests/clients    runs some: those of a folder, a file, path::test, or by a part of their names
+##- LAST=1             runs what failed last; all, if nothing did
+##- SEEDS=10           tries more schedules
+##- CANCEL=1           cancels calls wherever they wait
+##- PROCESSES=1        runs all in one process; they are shared out else
+##- ARGS=--pdb         gives pytest more options
+	$(PYTEST)
+
+coverage: $(ENV) ## the same, and write the HTML report
+	$(PYTEST) --cov-report=term --cov-report=html
+	@echo "The report is in htmlcov/index.html."
+
+##@ Now and then
 
 hooks: $(ENV) ## run every git hook over all files
 	@$(if $(IN_REPOSITORY),,echo "Hooks need a git repository: run 'git init' and commit first."; exit 1;) \
 	  $(BIN)/pre-commit run --all-files; commit=$$?; \
 	  $(BIN)/pre-commit run --all-files --hook-stage pre-push && exit $$commit
 
+pitfalls: $(ENV) ## show the five classic pitfalls of async code, and what the gates say of each
+	@PYTHONPATH=. $(BIN)/python -P -m tests.guard.pitfalls
+
 clean: ## remove what the targets made
-	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov build dist
+	rm -rf .venv .uv .logs .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "The git hooks stay: the next target that needs the environment makes it again."
 
-# The stages of a target run side by side. Each writes into a log of its own, so that their output does
-# not mix; the logs are then shown one after another, and the last line names every stage that failed.
-start-stages = logs=$$(mktemp -d) || exit 1; trap 'rm -rf "$$logs"' EXIT; trap 'exit 130' INT TERM; \
-  target=$(1); ran=; failed=
-run-stages = echo "$$target: $(1) ..."; \
-  $(MAKE) --no-print-directory -k -j4 LOGS="$$logs" $(addprefix stage-,$(1)) >"$$logs/make" 2>&1; \
-  for stage in $(1); do \
-    printf '\n== %s\n' "$$stage"; sed '/^make.*: \*\*\* /d' "$$logs/$$stage.log" || cat "$$logs/make"; \
-    ran="$$ran $$stage"; test -e "$$logs/$$stage.passed" || failed="$$failed $$stage"; \
-  done
-end-stages = echo; if test -z "$$failed"; then echo "$$target passed:$$ran"; \
-  else echo "$$target FAILED in:$$failed"; exit 1; fi
+# The stages of a target, and the gates of each, which run side by side.
+STAGES = MAKE_COMMAND="$(MAKE_COMMAND)" PYTHONPATH="$(TOOLING).$${PYTHONPATH:+:$$PYTHONPATH}" \
+  $(BIN)/python -P -m tests.guard.stages $(if $(V),--verbose)
+FORMAT_CHECK := format-check=isort,black
+LINT := lint=ruff,house-rules,flake8-async,file-checks
+TYPECHECK := typecheck=mypy
 
-stage-%:
-	@$(MAKE) --no-print-directory $* >"$(LOGS)/$*.log" 2>&1 && touch "$(LOGS)/$*.passed"
+gate-format: format
+
+gate-isort:
+	@$(BIN)/isort --check-only .
+
+gate-black:
+	@$(BIN)/black --check .
+
+gate-ruff:
+	@$(BIN)/ruff check --output-format=concise .
+
+gate-house-rules:
+	@$(BIN)/ast-grep scan --error=unused-suppression --report-style=medium .
+
+# It takes long for a file: only those with a handler that may catch a cancellation, or that goes on in
+# the next line, and that have changed since all passed. The time of change of the inode tells of those
+# that were moved here, too. ruff has its other rules.
+FLAKE8_ASYNC := $(BIN)/flake8-async --enable=ASYNC103,ASYNC104
+HANDLERS := except *[*]? *(:|[(][^)]*$$|.*(BaseException|[Cc]ancelled))
+PASSED := .venv/.flake8-async-passed
+gate-flake8-async:
+	@test $(PASSED) -nt $(ENV) && test $(PASSED) -nt $(TOOLING)tooling.mk || rm -f $(PASSED)
+	@touch $(PASSED).next; files=$$(find . -path './.?*' -prune -o -name '*.py' \
+	  $$(test ! -e $(PASSED) || echo -cnewer $(PASSED)) -exec grep -lE '$(HANDLERS)' {} +); \
+	  test -z "$$files" || echo "$$files" | tr '\n' '\0' | xargs -0 $(FLAKE8_ASYNC) && mv $(PASSED).next $(PASSED)
+
+gate-file-checks:
+	@$(if $(IN_REPOSITORY),$(BIN)/pre-commit run --all-files --hook-stage manual,\
+	  echo "No file checks: this folder is not the root of a git repository.")
+
+gate-mypy:
+	@$(BIN)/mypy
+
+gate-pytest:
+	@$(PYTEST) --quiet --no-header
 
 # Hooks know the path of the environment that installed them, so they are renewed with it.
 # The stamp says what the environment was made for: a moved folder or another Python needs a new one,

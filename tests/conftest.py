@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import (
+    EXAMPLES,
     PYTHONS,
     ROOT,
     available_python,
@@ -124,9 +125,9 @@ def render_small(small_template: Path, tmp_path: Path) -> Render:
 
 
 @pytest.fixture(scope="session")
-def default_project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a project of all defaults. Tests read it and change nothing."""
-    return render(template, tmp_path_factory.mktemp("default") / "project")
+def full_project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project with every example. Tests read it and change nothing."""
+    return render(template, tmp_path_factory.mktemp("full") / "project", examples=EXAMPLES)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,9 @@ class Pool:
 FINDING = (
     "not-safe-to-cancel: Pool.acquire, called at tests/test_probe.py:22, was cancelled at "
     "src/my_async_project/probe.py:11, and the semaphore, acquired at src/my_async_project/probe.py:10, "
-    "is left. Give back in a finally what was taken"
+    "is left\n  where  src/my_async_project/probe.py:11    await asyncio.sleep(0)\n"
+    "         src/my_async_project/probe.py:10    await self.free.acquire()\n"
+    "         tests/test_probe.py:22    assert await Pool().acquire()\n"
 )
 
 

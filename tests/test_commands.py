@@ -63,7 +63,7 @@ def test_the_stages_do_not_mix_their_output(pipeline: Pipeline) -> None:
     pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
     pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
 
-    stages = sections(pipeline.run("make quality").stdout)
+    stages = sections(pipeline.run("make quality V=1").stdout)
 
     assert list(stages) == ["format", "lint", "typecheck", "test"]
     assert {name for name, text in stages.items() if "F401" in text} == {"lint"}
@@ -103,7 +103,7 @@ ASYNC_DEFECTS = {
     "a socket that is never closed": (
         "test",
         "async def test_it() -> None:\n    assert await asyncio.start_server(print, '127.0.0.1', 0)\n",
-        "unclosed",
+        "leaked-server: Server, made at tests/test_defect.py:",
     ),
     "a marker that does not exist": (
         "test",
@@ -145,7 +145,10 @@ def test_a_test_that_waits_for_ever_is_stopped(pipeline: Pipeline) -> None:
 
     output = pipeline.run("make test").stdout
 
-    assert "Failed: Timeout (>1.0s) from pytest-timeout." in output
+    assert (
+        "\nTimeout (>1.0s) from pytest-timeout\n  where  tests/test_hanging.py:5    await asyncio.Event().wait()\n"
+        in output
+    )
 
 
 def test_too_little_coverage_fails(pipeline: Pipeline) -> None:
@@ -351,7 +354,7 @@ def test_a_folder_without_git_has_its_gates_and_says_what_is_missing(
     project = render_project(examples=[])
 
     setup = run("make setup", project)
-    quality = run("make quality", project)
+    quality = run("make quality V=1", project)
     hooks = run("make hooks", project)
 
     assert "No git hooks: this folder is not the root of a git repository" in setup.stdout

@@ -21,7 +21,7 @@ from tests.helpers import (
 
 TARGETS = [
     "help", "setup", "format", "lint", "typecheck", "test", "coverage", "quality", "check", "hooks",
-    "update", "check-update", "demo", "profile", "worker", "clean",
+    "update", "check-update", "demo", "profile", "worker", "pitfalls", "clean",
 ]  # fmt: skip
 
 
@@ -34,9 +34,9 @@ def tracked_files() -> list[str]:
     return [name for name in listing.splitlines() if (ROOT / name).exists()]
 
 
-def test_the_template_runs_the_tools_that_it_gives(default_project: Path) -> None:
+def test_the_template_runs_the_tools_that_it_gives(full_project: Path) -> None:
     own = read_toml(ROOT / "pyproject.toml")
-    given = read_toml(default_project / "pyproject.toml")
+    given = read_toml(full_project / "pyproject.toml")
 
     own_pins = pins(own["dependency-groups"]["tooling"])
     given_pins = pins(given["dependency-groups"]["tooling"])
@@ -57,49 +57,49 @@ def test_the_template_runs_the_tools_that_it_gives(default_project: Path) -> Non
      ("ruff", "lint", "ignore"), ("ruff", "lint", "external"), ("mypy", "strict"), ("mypy", "enable_error_code"), ("isort", "profile")],
 )  # fmt: skip
 def test_the_template_holds_itself_to_the_settings_that_it_gives(
-    setting: tuple[str, ...], default_project: Path
+    setting: tuple[str, ...], full_project: Path
 ) -> None:
     own = read_toml(ROOT / "pyproject.toml")["tool"]
-    given = read_toml(default_project / "pyproject.toml")["tool"]
+    given = read_toml(full_project / "pyproject.toml")["tool"]
     for key in setting:
         own, given = own[key], given[key]
 
     assert own == given
 
 
-def test_every_tool_is_pinned_exactly(default_project: Path) -> None:
-    groups = read_toml(default_project / "pyproject.toml")["dependency-groups"]
+def test_every_tool_is_pinned_exactly(full_project: Path) -> None:
+    groups = read_toml(full_project / "pyproject.toml")["dependency-groups"]
 
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", pin) for pin in groups["tooling"])
     assert list(pins(groups["tooling"])) == sorted(pins(groups["tooling"]))
 
 
-def test_copier_has_one_version(default_project: Path) -> None:
+def test_copier_has_one_version(full_project: Path) -> None:
     version = pins(read_toml(ROOT / "pyproject.toml")["dependency-groups"]["copier"])["copier"]
 
-    assert f"\nCOPIER_VERSION := {version}\n" in (default_project / "Makefile").read_text()
+    assert f"\nCOPIER_VERSION := {version}\n" in (full_project / "Makefile").read_text()
 
 
-def test_uv_has_one_version(default_project: Path) -> None:
-    makefile = (default_project / "tooling.mk").read_text()
+def test_uv_has_one_version(full_project: Path) -> None:
+    makefile = (full_project / "tooling.mk").read_text()
     version = re.search(r"^UV_VERSION := (.+)$", makefile, re.MULTILINE)
-    requires = read_toml(default_project / "pyproject.toml")["build-system"]["requires"]
+    requires = read_toml(full_project / "pyproject.toml")["build-system"]["requires"]
 
     assert version
     assert requires[0].startswith(f"uv_build>={version[1]},")
 
 
-def test_every_target_is_there_with_a_line_of_help(default_project: Path) -> None:
-    lines = run("make", default_project).stdout.splitlines()
+def test_every_target_is_there_with_a_line_of_help(full_project: Path) -> None:
+    lines = run("make", full_project).stdout.splitlines()
     helped = [line.split()[1] for line in lines if line.startswith("make ")]
 
     assert sorted(helped) == sorted(TARGETS)
 
 
 def test_hooks_run_the_tools_of_the_environment_and_nothing_from_outside(
-    default_project: Path,
+    full_project: Path,
 ) -> None:
-    config = read_yaml(default_project / ".pre-commit-config.yaml")
+    config = read_yaml(full_project / ".pre-commit-config.yaml")
     hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
 
     assert [repo["repo"] for repo in config["repos"]] == ["local"]
@@ -108,21 +108,17 @@ def test_hooks_run_the_tools_of_the_environment_and_nothing_from_outside(
         assert hook["language"] != "unsupported" or hook["entry"].startswith(".venv/bin/")
 
 
-def test_hooks_and_make_give_the_tools_the_same_arguments(default_project: Path) -> None:
+def test_hooks_and_make_give_the_tools_the_same_arguments(full_project: Path) -> None:
     """What make adds or leaves out is where to look: hooks get the files of the commit."""
-    makefile = (default_project / "tooling.mk").read_text()
-    config = read_yaml(default_project / ".pre-commit-config.yaml")
+    makefile = (full_project / "tooling.mk").read_text()
+    config = read_yaml(full_project / ".pre-commit-config.yaml")
     entries = {hook["id"]: hook["entry"] for hook in config["repos"][0]["hooks"]}
 
     in_make = {
-        command.split()[0]: command
-        for command in re.findall(r"^\t\$\(BIN\)/(.+)$", makefile, re.MULTILINE)
-        if "--check" not in command and "--cov" not in command
+        command.split()[0]: command.replace(" --check-only", "").replace(" --check", "")
+        for command in re.findall(r"^gate-.*:\n\t@\$\(BIN\)/(.+)$", makefile, re.MULTILINE)
     }
-    assert {
-        name: command.replace(" $(SCHEDULES) $(ARGS)", "").replace(" $(ARGS)", "")
-        for name, command in in_make.items()
-    } == {
+    assert in_make == {
         name: entries[name].removeprefix(".venv/bin/").replace(" --force-exclude", "") + where
         for name, where in {
             "isort": " .",
@@ -130,15 +126,14 @@ def test_hooks_and_make_give_the_tools_the_same_arguments(default_project: Path)
             "ruff": " .",
             "ast-grep": " .",
             "mypy": "",
-            "pytest": "",
         }.items()
     }
 
 
-def test_make_runs_flake8_async_with_the_arguments_of_its_hook(default_project: Path) -> None:
+def test_make_runs_flake8_async_with_the_arguments_of_its_hook(full_project: Path) -> None:
     """make looks for the files, as flake8-async takes no folders."""
-    makefile = (default_project / "tooling.mk").read_text()
-    config = read_yaml(default_project / ".pre-commit-config.yaml")
+    makefile = (full_project / "tooling.mk").read_text()
+    config = read_yaml(full_project / ".pre-commit-config.yaml")
     entries = {hook["id"]: hook["entry"] for hook in config["repos"][0]["hooks"]}
     in_make = re.search(r"^FLAKE8_ASYNC := \$\(BIN\)/(.+)$", makefile, re.MULTILINE)
 
@@ -222,12 +217,10 @@ def test_no_lock_file_is_kept_and_no_registry_is_named() -> None:
         assert not hosts.search((ROOT / name).read_text(encoding="utf-8")), name
 
 
-def test_every_project_is_self_contained(default_project: Path) -> None:
-    assert "uv.lock" not in files_of(default_project)
+def test_every_project_is_self_contained(full_project: Path) -> None:
+    assert "uv.lock" not in files_of(full_project)
     assert str(ROOT).encode() not in b"".join(
-        content
-        for name, content in files_of(default_project).items()
-        if name != ".copier-answers.yml"
+        content for name, content in files_of(full_project).items() if name != ".copier-answers.yml"
     )
 
 
@@ -242,13 +235,13 @@ def test_changes_are_listed_newest_first() -> None:
     )
 
 
-def test_the_git_hooks_of_the_template_are_those_of_projects(default_project: Path) -> None:
+def test_the_git_hooks_of_the_template_are_those_of_projects(full_project: Path) -> None:
     def hooks(file: Path) -> dict[str, str]:
         config = yaml.safe_load(file.read_text())
         return {hook["id"]: hook["entry"] for repo in config["repos"] for hook in repo["hooks"]}
 
     assert hooks(ROOT / ".pre-commit-config.yaml") == hooks(
-        default_project / ".pre-commit-config.yaml"
+        full_project / ".pre-commit-config.yaml"
     ) | {"pytest": '.venv/bin/pytest -m "not slow"'}
 
 
@@ -265,18 +258,18 @@ def test_every_pattern_leads_to_a_test_that_is_there(
         assert f"{test}(" in (project / file).read_text(encoding="utf-8") or not test, test
 
 
-def test_every_file_that_the_readme_names_is_there(default_project: Path) -> None:
-    readme = (default_project / "README.md").read_text(encoding="utf-8")
+def test_every_file_that_the_readme_names_is_there(full_project: Path) -> None:
+    readme = (full_project / "README.md").read_text(encoding="utf-8")
     places = re.findall(r"`((?:src|tests|docs)/[\w/.]*|[\w-]+\.\w+)`|\((docs/[\w.]+)\)", readme)
 
     made_by_make = {"uv.lock"}
     assert len(places) > 10
-    assert not made_by_make & set(files_of(default_project))
+    assert not made_by_make & set(files_of(full_project))
     assert not [
         name
         for pair in places
         for name in pair
-        if name not in made_by_make and not (default_project / name).exists()
+        if name not in made_by_make and not (full_project / name).exists()
     ]
 
 

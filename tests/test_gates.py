@@ -9,30 +9,32 @@ from tests.gates_page import gates_page
 from tests.helpers import ROOT, read_yaml, run
 from tests.pairs import PAIRS, STATIC
 
-GIVEN_IN_MAKE = re.compile(r"(?m)^\S*\.venv/bin/(\S+)(.*)$")
+GIVEN_IN_MAKE = re.compile(r"(?m)^\S*\.venv/bin/(\S+)([^&\n]*)")
 
 
 def commands_of_check(project: Path) -> dict[str, str]:
     """Return what `make check` would run, by the name of the tool."""
-    plan = run("make -n format-check lint typecheck test IN_REPOSITORY=yes", project).stdout
-    plan += re.sub(r"(?s)find .* -exec (.*) {} \+", r"\n\1", plan)
+    stages = re.findall(r"(?m)^[A-Z_]+ := [a-z-]+=(.+)$", (project / "tooling.mk").read_text())
+    gates = [f"gate-{gate}" for stage in [*stages, "pytest"] for gate in stage.split(",")]
+    plan = run(f"make -n {' '.join(gates)} IN_REPOSITORY=yes PROCESSES=", project).stdout
+    plan = plan.replace("xargs -0 ", "\n")
     return {name: rest.strip() for name, rest in GIVEN_IN_MAKE.findall(plan)}
 
 
-def test_every_hook_is_part_of_make_check(default_project: Path) -> None:
-    config = read_yaml(default_project / ".pre-commit-config.yaml")
+def test_every_hook_is_part_of_make_check(full_project: Path) -> None:
+    config = read_yaml(full_project / ".pre-commit-config.yaml")
     hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
-    make = commands_of_check(default_project)
+    make = commands_of_check(full_project)
 
     tools = {hook["id"] for hook in hooks if "manual" not in hook.get("stages", [])}
     assert tools == make.keys() - {"pre-commit"}
     assert make["pre-commit"] == "run --all-files --hook-stage manual"
 
 
-def test_the_matrix_runs_the_commands_of_make_check(default_project: Path) -> None:
-    make = commands_of_check(default_project)
+def test_the_matrix_runs_the_commands_of_make_check(full_project: Path) -> None:
+    make = commands_of_check(full_project)
     said = re.compile(
-        r" --(output-format|report-style)=\w+| --quiet| --no-error-summary|(?<=\S) \.$"
+        r" --(output-format|report-style)=\w+| --quiet| --diff| --no-error-summary|(?<=\S) \.$"
     )
 
     for gate, command in STATIC.items():
@@ -54,15 +56,15 @@ HANDLERS = [
 
 @pytest.mark.parametrize("text", HANDLERS)
 def test_make_lint_leaves_no_handler_out_that_may_catch_a_cancellation(
-    text: str, default_project: Path
+    text: str, full_project: Path
 ) -> None:
-    assert re.search(handlers(default_project), text)
+    assert re.search(handlers(full_project), text)
 
 
 @pytest.mark.parametrize("text", ["except OSError:", "except (OSError, ValueError) as error:"])
-def test_make_lint_leaves_other_handlers_out(text: str, default_project: Path) -> None:
+def test_make_lint_leaves_other_handlers_out(text: str, full_project: Path) -> None:
     """flake8-async takes a tenth of a second for a file."""
-    assert not re.search(handlers(default_project), text)
+    assert not re.search(handlers(full_project), text)
 
 
 def handlers(project: Path) -> str:

@@ -1,6 +1,7 @@
 """The async guard in other people's projects: its settings, exceptions, and what else runs beside it."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -95,10 +96,11 @@ def test_a_finding_names_check_line_and_remedy(project: Pipeline) -> None:
     output = pytest_of(project, LEAK)
 
     assert (
-        "leaked-task: the task forever, made at tests/test_it.py:12, was left running. "
-        "Await it, start it in a TaskGroup, or cancel and await it." in output
+        "\nleaked-task: the task forever, made at tests/test_it.py:12, was left running\n"
+        "  where  tests/test_it.py:12    task = asyncio.create_task(forever())\n" in output
     )
-    assert "ERROR tests/test_it.py::test_leak[fifo]" in output
+    assert "\n  do     Await it, start it in a TaskGroup, or cancel and await it.\n" in output
+    assert "\n  test   tests/test_it.py::test_leak, in every schedule\n" in output
 
 
 def test_a_test_may_replace_what_reads_files(project: Pipeline) -> None:
@@ -165,16 +167,26 @@ def test_a_shuffled_schedule_shows_a_dependence_on_order_and_how_to_see_it_again
     output = pytest_of(project, ORDER, "--randomly-seed=7")
 
     again = ["--randomly-seed=7", "--seeds=1", "tests/test_it.py::test_order[seed1]"]
-    assert "FAILED tests/test_it.py::test_order[seed1]" in output
-    assert 'Again: .venv/bin/pytest --no-cov {} {} "{}"'.format(*again) in output
+    assert "FAILED: tests/test_it.py::test_order, only in seed1" in output
+    assert '\n  again  .venv/bin/pytest --no-cov {} {} "{}"\n'.format(*again) in output
     assert "1 failed" in project.run([*PYTEST, *again]).stdout
+
+
+def test_a_verbose_run_says_how_to_see_a_schedule_again_and_what_passed(project: Pipeline) -> None:
+    output = pytest_of(project, ORDER, "-v", "-p", "no:randomly")
+
+    again = '-p no:randomly --seeds=1 "tests/test_it.py::test_order[seed1]"'
+    assert (
+        f"\nAgain: .venv/bin/pytest --no-cov {again}\nIt passed in another schedule before."
+        in output
+    )
 
 
 def test_a_schedule_is_the_same_for_the_same_seed(project: Pipeline) -> None:
     body = ORDER.replace("assert order == list(range(20))", "raise ValueError(order)")
 
     first, second = [
-        pytest_of(project, body, "--randomly-seed=7").split("ValueError: [")[2:] for _ in "12"
+        pytest_of(project, body, "-v", "--randomly-seed=7").split("ValueError: [")[2:] for _ in "12"
     ]
 
     assert first[0].split("]")[0] == second[0].split("]")[0]
@@ -442,7 +454,7 @@ def test_next() -> None:
 
     output = pytest_of(project, body, "-p", "no:randomly")
 
-    assert "environment: the test has left the current folder changed." in output
+    assert "environment: the test has left the current folder changed\n" in output
     assert "2 passed, 1 error" in output
 
 
@@ -457,7 +469,7 @@ def test_an_error_of_the_guard_hides_no_failure(project: Pipeline) -> None:
     output = pytest_of(project, "def test_it() -> None:\n    assert 1 == 2\n")
 
     assert "assert 1 == 2" in output
-    assert "FAILED tests/test_it.py::test_it" in output
+    assert "FAILED: tests/test_it.py::test_it\n" in output
     assert "The guard failed: Traceback" in output
     assert "the guard is broken" in output
 
@@ -552,8 +564,7 @@ def test_a_task_that_is_left_and_ends_all_others_harms_no_other_test(
     output = pytest_of(project, f"{body}\n\n{innocent}", "-p", "no:randomly")
 
     assert "leaked-task: the task " in output
-    assert "ERROR tests/test_it.py::test_at_fault[fifo]" in output
-    assert "ERROR tests/test_it.py::test_at_fault[seed1]" in output
+    assert "\n  test   tests/test_it.py::test_at_fault, in every schedule\n" in output
     assert "4 passed, 2 errors" in output
 
 
@@ -597,9 +608,7 @@ async def test_it() -> None:
 
     output = pytest_of(project, body)
 
-    lost = (
-        "lost-error: nobody saw LookupError('gone'), raised in a future made at tests/test_it.py:6."
-    )
+    lost = "lost-error: nobody saw LookupError('gone'), raised in a future made at tests/test_it.py:6\n"
     assert lost in output
 
 
@@ -620,6 +629,58 @@ async def test_it() -> None:
     assert "1 failed, 1 passed in" in output
     assert "It passed in another schedule before." in output
     assert "such as the calls that a mock of its module counted" in output
+
+
+def test_the_plain_schedule_comes_first(project: Pipeline) -> None:
+    body = "async def test_a() -> None: ...\n\n\nasync def test_b() -> None: ..."
+
+    output = pytest_of(project, body, "-v", "-p", "no:randomly")
+
+    assert re.findall(r"::(\S+) PASSED", output) == [
+        "test_a[fifo]",
+        "test_b[fifo]",
+        "test_a[seed1]",
+        "test_b[seed1]",
+    ]
+
+
+SCHEDULE = """
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[list[str]]:
+    names: list[str] = []
+    yield names
+    names.clear()
+
+
+async def test_it(shared: list[str], request: pytest.FixtureRequest) -> None:
+    if "seed" in request.node.name:
+        shared.append("shuffled")
+"""
+
+MEASURED = ["timeout", "60", ".venv/bin/pytest", "-p", "no:randomly", "--cov-report=term"]
+
+
+def test_a_test_is_measured_once_and_what_it_shares_to_its_end(project: Pipeline) -> None:
+    project.write("tests/test_it.py", SCHEDULE)
+
+    output = project.run([*MEASURED, "tests/test_it.py"]).stdout
+
+    assert "2 passed in" in output
+    assert re.search(r"tests/test_it.py .* 83% +16\n", output)
+
+
+def test_a_shuffled_schedule_that_is_the_first_is_measured(project: Pipeline) -> None:
+    project.write("tests/test_it.py", SCHEDULE)
+
+    output = project.run([*MEASURED, "tests/test_it.py", "-k", "seed1"]).stdout
+
+    assert "1 passed, 1 deselected in" in output
+    assert re.search(r"tests/test_it.py .* 15->exit\n", output)
 
 
 def test_a_task_that_calls_mocks_for_ever_is_found_and_hangs_nothing(project: Pipeline) -> None:
@@ -844,7 +905,7 @@ def test_two(thread: threading.Thread) -> None:
 
     output = pytest_of(project, body, "-p", "no:randomly")
 
-    assert "ERROR tests/test_it.py::test_two" in output
+    assert "\n  test   tests/test_it.py::test_two\n" in output
     assert "leaked-thread: Thread, made at tests/test_it.py:12" in output
 
 

@@ -49,47 +49,47 @@ def test_a_rule_has_code_that_passes_and_code_that_does_not(file: Path) -> None:
     assert examples["invalid"]
 
 
-def test_the_rules_of_a_project_pass_their_tests(default_project: Path) -> None:
-    command = hook(default_project, "house-rules-tests")["entry"].split()[1:]
+def test_the_rules_of_a_project_pass_their_tests(full_project: Path) -> None:
+    command = hook(full_project, "house-rules-tests")["entry"].split()[1:]
 
-    done = run([AST_GREP, *command], default_project)
+    done = run([AST_GREP, *command], full_project)
 
     assert done.returncode == 0, done.stdout
     assert f"test result: ok. {len(RULES)} passed; 0 failed;" in done.stdout
 
 
-def test_a_suppression_accepts_a_hit_of_its_rule(default_project: Path, tmp_path: Path) -> None:
+def test_a_suppression_accepts_a_hit_of_its_rule(full_project: Path, tmp_path: Path) -> None:
     file = tmp_path / "job.py"
     file.write_text(
         "session = aiohttp.ClientSession()  # ast-grep-ignore: session-without-timeout\n"
     )
 
-    assert scan(default_project, file, "--off=global-of-one-loop") == []
+    assert scan(full_project, file, "--off=global-of-one-loop") == []
 
 
-def test_a_suppression_of_nothing_fails(default_project: Path, tmp_path: Path) -> None:
+def test_a_suppression_of_nothing_fails(full_project: Path, tmp_path: Path) -> None:
     file = tmp_path / "job.py"
     file.write_text(f"number = 1  # {IGNORE}: session-without-timeout\n")
 
-    assert scan(default_project, file) == [("unused-suppression", f"{file}:1")]
+    assert scan(full_project, file) == [("unused-suppression", f"{file}:1")]
 
 
 @pytest.mark.parametrize("rules", ["", " all of it", ":"])
-def test_a_suppression_without_a_rule_is_refused(rules: str, default_project: Path) -> None:
-    entry = hook(default_project, "named-suppressions")["entry"]
+def test_a_suppression_without_a_rule_is_refused(rules: str, full_project: Path) -> None:
+    entry = hook(full_project, "named-suppressions")["entry"]
 
     assert re.search(entry, f"x = 1  # {IGNORE}{rules}")
 
 
-def test_a_suppression_with_a_rule_is_not_refused(default_project: Path) -> None:
-    entry = hook(default_project, "named-suppressions")["entry"]
+def test_a_suppression_with_a_rule_is_not_refused(full_project: Path) -> None:
+    entry = hook(full_project, "named-suppressions")["entry"]
 
     assert not re.search(entry, f"x = 1  # {IGNORE}: await-in-update")
 
 
 @pytest.mark.slow
 def test_every_hit_in_foreign_code_has_a_verdict(
-    default_project: Path, tmp_path_factory: pytest.TempPathFactory
+    full_project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("foreign")
     newest = read_toml(ROOT / "pyproject.toml")["tool"]["uv"]["exclude-newer"]
@@ -98,7 +98,7 @@ def test_every_hit_in_foreign_code_has_a_verdict(
     done = run(install, ROOT)
     assert done.returncode == 0, done.stdout
 
-    hits = scan(default_project, folder, "--off=unexplained-pragma", "--off=types-off")
+    hits = scan(full_project, folder, "--off=unexplained-pragma", "--off=types-off")
 
     assert hits == sorted((hit["rule"], where) for hit in FOREIGN["hit"] for where in hit["where"])
 

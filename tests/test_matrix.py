@@ -49,8 +49,6 @@ def test_the_twin_passes_on_every_python(pair: Pair, matrix_on_newer_pythons: Ma
 
 # Some pairs go through `make check` whole. The stage that must fail, by the name of the pair.
 SAMPLE = {
-    "unformatted code": "format-check",
-    "unsorted imports": "format-check",
     "any exception expected": "lint",
     "an update that awaits its addend": "lint",
     "a cancellation that is swallowed": "lint",
@@ -79,10 +77,31 @@ def test_make_check_stops_the_defect(pair: Pair, matrix: Matrix) -> None:
     assert pair.is_named_in(done.stdout)
 
 
+# What formatters find needs no line: they mend it.
+LAYOUT = {
+    "unformatted code": "The layout is not black's\n  where  src/my_async_project/{}.py\n  do     make format\n",
+    "unsorted imports": "The imports are not sorted\n  where  src/my_async_project/{}.py\n  do     make format\n",
+}
+UNFORMATTED = [pair for pair in PAIRS if pair.name in LAYOUT]
+
+
+@on_the_oldest
+@pytest.mark.parametrize("pair", UNFORMATTED, ids=str)
+def test_make_check_says_which_file_to_format(pair: Pair, matrix: Matrix) -> None:
+    project = matrix.project
+    write(project, pair.files("defect"))
+
+    done = project.run("make check")
+    project.restore()
+
+    assert LAYOUT[pair.name].format(pair.key) in done.stdout
+    assert "\ncheck FAILED in: format-check\n" in done.stdout
+
+
 @on_the_oldest
 def test_make_check_passes_the_twins(matrix: Matrix) -> None:
     project = matrix.project
-    for pair in SAMPLED:
+    for pair in [*SAMPLED, *UNFORMATTED]:
         write(project, pair.files("twin"))
     project.run("git add --all")
 
@@ -90,4 +109,5 @@ def test_make_check_passes_the_twins(matrix: Matrix) -> None:
     project.restore()
 
     assert len(SAMPLED) == len(SAMPLE)
+    assert len(UNFORMATTED) == len(LAYOUT)
     assert done.returncode == 0, done.stdout

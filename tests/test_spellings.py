@@ -72,14 +72,14 @@ DEFECTS, TWINS, MISSED = ([c for k, c in CASES if k == kind] for kind in ["defec
 
 
 @pytest.fixture(scope="session")
-def hits(default_project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+def hits(full_project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Return the rules that stop each file, of one run over all of them."""
     folder = tmp_path_factory.mktemp("spellings")
     for _, case in CASES:
         (folder / case.file).write_text(case.code, encoding="utf-8")
-    command = hook(default_project, "ast-grep")["entry"].split()[1:]
+    command = hook(full_project, "ast-grep")["entry"].split()[1:]
     command = [word for word in command if "report-style" not in word]
-    done = run([AST_GREP, *command, "--json=stream", str(folder)], default_project)
+    done = run([AST_GREP, *command, "--json=stream", str(folder)], full_project)
     found: dict[str, set[str]] = {case.file: set() for _, case in CASES}
     for line in done.stdout.splitlines():
         if line.startswith("{"):

@@ -45,8 +45,8 @@ EACH_RELEASE = [
 ]
 EDITS = read_toml(ROOT / "tests/edits.toml")
 EDITS_OF = {edit["name"]: edit for edit in EDITS["edit"]}
-# The text of a file in a version, by the two.
-Renders = Callable[[str, str], str]
+# The texts of a file in a version and in the newest, by version and name.
+Renders = Callable[[str, str], tuple[str, str]]
 STARTERS = re.compile(
     r"src/|tests/(?!guard/|__init__[.]py)|docs/|README.md|CHANGELOG.md|LICENSE|compose.yaml"
 )
@@ -223,15 +223,23 @@ def test_a_second_update_changes_nothing_and_says_so(updated: Path, tmp_path: Pa
 
 @pytest.fixture(scope="session")
 def renders(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Renders:
-    """Return a function that gives a file of a version, as it is rendered with all defaults."""
+    """Return a function that gives a file of a version, and of the newest with the same answers."""
     folder = tmp_path_factory.mktemp("renders")
 
-    def read(version: str, name: str) -> str:
-        if not (folder / version).exists():
-            render(history, folder / version, vcs_ref=version)
-        return (folder / version / name).read_text("utf-8")
+    def read(version: str, name: str) -> tuple[str, str]:
+        old, new = folder / version, folder / f"{version}-next"
+        if not new.exists():
+            render(history, old, vcs_ref=version)
+            render(history, new, vcs_ref=NEXT, examples=examples_of(old))
+        return (old / name).read_text("utf-8"), (new / name).read_text("utf-8")
 
     return read
+
+
+def examples_of(project: Path) -> list[str]:
+    """Return which examples a project was made with; which these are by default depends on its version."""
+    examples: list[str] = read_yaml(project / ".copier-answers.yml")["examples"]
+    return examples
 
 
 @pytest.mark.parametrize("version", EACH_RELEASE)
@@ -240,7 +248,7 @@ def test_an_ordinary_edit_is_kept_by_an_update(name: str, version: str, renders:
     change = EDITS_OF[name]
     if change.get("since", "0") > version:
         pytest.skip(f"{version} has not what is edited")
-    old, new = (renders(each, change["file"]) for each in (version, NEXT))
+    old, new = renders(version, change["file"])
 
     merged = merge(old, made(change, old), new)
 
@@ -255,7 +263,7 @@ def kept(change: dict[str, Any], text: str, new: str) -> bool:
 
 @pytest.mark.parametrize("version", EACH_RELEASE[:-2])
 def test_every_check_of_the_guard_can_be_switched_off(version: str, renders: Renders) -> None:
-    old, new = (renders(each, "pytest.ini") for each in (version, NEXT))
+    old, new = renders(version, "pytest.ini")
     lines = re.findall(r"(?m)^    (?:leaked-)?[a-z]+-?[a-z]+$", old.partition("guard_checks")[2])
 
     merged = {line: merge(old, old.replace(f"{line}\n", ""), new) for line in lines}
@@ -351,7 +359,8 @@ def test_an_update_of_tooling_ends_where_a_copy_begins(
 
     update(project)
 
-    fresh = files_of(render(history, tmp_path / "fresh", vcs_ref=NEXT, **answers))
+    same = answers | {"examples": examples_of(project)}
+    fresh = files_of(render(history, tmp_path / "fresh", vcs_ref=NEXT, **same))
     tooling = {name: text for name, text in fresh.items() if not STARTERS.match(name)}
     assert files_of(project) == starters | tooling
 
@@ -438,7 +447,6 @@ def test_versions_that_both_raised_are_named(skeleton: Path) -> None:
 
 
 def test_a_conflict_is_named_and_cannot_be_committed(skeleton: Path) -> None:
-    edit(skeleton / "pytest.ini", "    loop-state\n", "    loop-state\n    lost-time of mine\n")
     edit(skeleton / ".github/workflows/ci.yml", "make check SEEDS=5", "make check SEEDS=50")
     commit_all(skeleton)
 

@@ -337,3 +337,6 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit("\nStopped. If something was written already, 'git reset --hard' undoes it.")
+    finally:
+        # Before the sentence of a failure, in a pipe, too.
+        sys.stdout.flush()

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from .callers import calling_line
+from .origins import OPENING, Origins
 from .watch import Watch
 
 # What Python itself reports, and blocks: library reference, "Audit
@@ -86,14 +87,16 @@ class BlockingCalls:
 
     Attributes:
         lines: Where that was in this test: each line is told once.
+        origins: What is told of all that is opened.
     """
 
     # An audit hook cannot be removed: one stays, and asks who listens.
     _listening: Any = None
     _is_hooked = False
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, origins: Origins) -> None:
         self.lines: set[str] = set()
+        self.origins = origins
         self._watch = watch
         self._undo: list[Callable[[], None]] = []
 
@@ -200,6 +203,8 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     listener = BlockingCalls._listening
     if listener is None:
         return
+    if event in OPENING:
+        listener.origins.note(event, args)
     if event in EVENTS and _is_running():
         if event == "socket.connect" and args[0].gettimeout() == 0:
             return

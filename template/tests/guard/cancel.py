@@ -21,15 +21,12 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from gc import get_referents
 from select import select
 from subprocess import Popen
 from types import (
-    AsyncGeneratorType,
     CodeType,
     CoroutineType,
     FrameType,
-    GeneratorType,
     coroutine,
 )
 from typing import Any
@@ -40,7 +37,13 @@ from _pytest.runner import runtestprotocol
 
 from .callers import ASYNC_CODE
 from .loop import GRACE, MADE_AT, MADE_BY, GuardLoop
-from .places import current_line, path_in_project
+from .places import (
+    awaited_by,
+    current_line,
+    frame_of,
+    path_in_project,
+)
+from .report import attach
 from .resources import Made, Resources
 from .taken import (
     Attribute,
@@ -50,7 +53,7 @@ from .taken import (
     attributes,
     is_within_reach,
 )
-from .watch import Watch
+from .watch import Watch, sentence
 
 CHECK = "not-safe-to-cancel"
 
@@ -69,11 +72,6 @@ LOOKS = 50
 
 # Where a frame stands that waits; Python 3.13 has it behind the yield.
 WAITING = frozenset([dis.opmap["YIELD_VALUE"], dis.opmap["RESUME"]])
-
-# What stands between a coroutine and what it waits for.
-WRAPPERS = frozenset(
-    ["async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"],
-)
 
 # The project's lines that wait, outermost first.
 Place = tuple[str, ...]
@@ -176,7 +174,7 @@ class CancellationRuns:
         self,
         watch: Watch,
         resources: Resources,
-        judge: Callable[[pytest.Item], Iterator[str]],
+        judge: Callable[[pytest.Item], Iterator[tuple[str, str]]],
     ) -> None:
         self.is_again = False
         self._watch = watch
@@ -271,19 +269,21 @@ class CancellationRuns:
         """
         if self._run and self._run.cancelled:
             self._run.found += [
-                sentence.partition(": ")[2].partition(". ")[0]
-                for check, sentence in findings
-                if check == "lost-error" and "InvalidStateError" in sentence
+                what
+                for check, what in findings
+                if check == "lost-error" and "InvalidStateError" in what
             ]
 
     def _report(self, item: pytest.Item, run: Run) -> None:
         for problem in run.found:
             self._watch.found(CHECK, f"{run.cancelled}, and {problem}")
-        text = "\n".join(self._judge(item))
-        if text:
+        found = list(self._judge(item))
+        if found:
+            text = "\n".join(sentence(*each) for each in found)
             report = pytest.TestReport(
                 item.nodeid, item.location, {}, "failed", text, "call", sections=[]
             )
+            attach(report, item, found)
             item.ihook.pytest_runtest_logreport(report=report)
 
     # What the loop does.
@@ -616,12 +616,12 @@ def _waits(frame: FrameType, argument: object) -> bool:
 
 def _waiting(test: object) -> tuple[Any, Place]:
     """Return what the test awaits that leads into the project, and the project's lines in it."""
-    target = thing = _awaited(test)
+    target = thing = awaited_by(test)
     lines: list[str] = []
     while thing is not None:
-        frame = _frame(thing)
+        frame = frame_of(thing)
         path = path_in_project(frame.f_code.co_filename) if frame else ""
-        awaited = _awaited(thing)
+        awaited = awaited_by(thing)
         if frame and path.startswith("src/"):
             lines.append(f"{path}:{frame.f_lineno}")
         elif path and not lines:
@@ -633,34 +633,11 @@ def _waiting(test: object) -> tuple[Any, Place]:
 def _waits_by_wait_for(thing: object) -> bool:
     """Return whether `asyncio.wait_for` waits, which loses cancellations before Python 3.12."""
     while thing is not None:
-        frame = _frame(thing)
+        frame = frame_of(thing)
         if frame and frame.f_code is wait_for.__code__:
             return True
-        thing = _awaited(thing)
+        thing = awaited_by(thing)
     return False
-
-
-def _frame(thing: Any) -> FrameType | None:  # noqa: ANN401 - whatever is awaited
-    for name in ["cr_frame", "ag_frame", "gi_frame"]:
-        frame: FrameType | None = getattr(thing, name, None)
-        if frame:
-            return frame
-    return None
-
-
-def _awaited(thing: Any) -> Any:  # noqa: ANN401 - whatever is awaited
-    """Return what something waits for, as far as Python tells."""
-    if isinstance(thing, CoroutineType):
-        return thing.cr_await
-    if isinstance(thing, AsyncGeneratorType):
-        return thing.ag_await
-    if isinstance(thing, GeneratorType):
-        return thing.gi_yieldfrom
-    # A step of an async generator, or what `__await__` returns.
-    if type(thing).__name__ in WRAPPERS:
-        wrapped = (AsyncGeneratorType, CoroutineType)
-        return next((each for each in get_referents(thing) if isinstance(each, wrapped)), None)
-    return None
 
 
 class Again:

@@ -1,13 +1,27 @@
-"""Finds the line of the project's own code that is at work."""
+"""Finds the line of the project's own code that is at work, or waits."""
 
 import sys
 from collections.abc import Iterator
 from functools import cache
+from gc import get_referents
 from pathlib import Path
-from types import CodeType, FrameType, TracebackType
+from types import (
+    AsyncGeneratorType,
+    CodeType,
+    CoroutineType,
+    FrameType,
+    GeneratorType,
+    TracebackType,
+)
+from typing import Any
 
 PROJECT = Path(__file__).parents[2]
 GUARD = Path(__file__).parent
+
+# What stands between a coroutine and what it waits for.
+WRAPPERS = frozenset(
+    ["async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"],
+)
 
 
 @cache
@@ -67,3 +81,39 @@ def line_that_raised(traceback: TracebackType | None) -> str:
             line = f"{path}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return line
+
+
+def line_that_waits(thing: object) -> str:
+    """Return the project's innermost line in what is awaited, such as a coroutine, or ""."""
+    line = ""
+    while thing is not None:
+        frame = frame_of(thing)
+        path = path_in_project(frame.f_code.co_filename) if frame else ""
+        if frame and path:
+            line = f"{path}:{frame.f_lineno}"
+        thing = awaited_by(thing)
+    return line
+
+
+def frame_of(thing: Any) -> FrameType | None:  # noqa: ANN401 - whatever is awaited
+    """Return where something stands, as far as Python tells."""
+    for name in ["cr_frame", "ag_frame", "gi_frame"]:
+        frame: FrameType | None = getattr(thing, name, None)
+        if frame:
+            return frame
+    return None
+
+
+def awaited_by(thing: Any) -> Any:  # noqa: ANN401 - whatever is awaited
+    """Return what something waits for, as far as Python tells."""
+    if isinstance(thing, CoroutineType):
+        return thing.cr_await
+    if isinstance(thing, AsyncGeneratorType):
+        return thing.ag_await
+    if isinstance(thing, GeneratorType):
+        return thing.gi_yieldfrom
+    # A step of an async generator, or what `__await__` returns.
+    if type(thing).__name__ in WRAPPERS:
+        wrapped = (AsyncGeneratorType, CoroutineType)
+        return next((each for each in get_referents(thing) if isinstance(each, wrapped)), None)
+    return None

@@ -3,11 +3,16 @@
 import asyncio
 import gc
 import json
-import re
 import signal
 import sys
 from asyncio import _get_running_loop
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    Generator,
+    Hashable,
+    Iterator,
+    Mapping,
+)
 from functools import cached_property, partial
 from time import thread_time
 from types import FrameType
@@ -19,26 +24,26 @@ import pytest
 from .blocking import BlockingCalls
 from .callers import dependencies
 from .cancel import CHECK, Again, CancellationRuns
+from .causes import FOUND, FoundError
 from .collected import UncollectedTest, uncollected_tests
 from .loop import GuardLoop
+from .measured import MeasuredOnce
 from .mocks import SuspendingMocks
+from .origins import Origins
+from .processes import Processes, number
+from .report import PLAIN, RAN_BEFORE, Report
 from .resources import Resources
 from .state import State
 from .threads import WrongThreads
-from .watch import REMEDIES, Watch
+from .watch import REMEDIES, Watch, sentence
 
 # Seconds of CPU between two looks at what a long step is doing.
 SAMPLING = 0.02
 
 MARKER = "guard_allow"
 
-RAN_BEFORE = (
-    "It passed in another schedule before. So it depends on the order of tasks, of which asyncio\n"
-    "promises none, or on what that run has left, such as the calls that a mock of its module counted."
-)
-
-# The name of the schedule that asyncio has: first in, first out.
-PLAIN = "fifo"
+# The parameter of pytest-asyncio's by which tests are given their loops.
+FACTORY = "_asyncio_loop_factory"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,6 +65,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run tests again, and cancel what they await of the project at each of its suspensions",
     )
+    parser.getgroup("guard").addoption(
+        "--processes",
+        type=number,
+        default=1,
+        help="how many processes share the tests, or auto: as many as there are processors",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -69,13 +80,20 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     They may copy what is watched, such as `from time import sleep`, and
     their fixtures must be set up later than the guard's.
     """
-    early_config.pluginmanager.register(Guard(), "guard")
+    _register(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Switch the guard on where that hook is not called: by xdist."""
     if not config.pluginmanager.hasplugin("guard"):
-        config.pluginmanager.register(Guard(), "guard")
+        _register(config)
+
+
+def _register(config: pytest.Config) -> None:
+    guard = Guard()
+    config.pluginmanager.register(guard, "guard")
+    config.pluginmanager.register(guard.report, "guard-report")
+    config.pluginmanager.register(Processes(), "guard-processes")
 
 
 def _check_name(name: str, place: str) -> None:
@@ -99,16 +117,22 @@ def _number(config: pytest.Config, name: str) -> float:
 
 
 class Guard:
-    """Watches every test from its first fixture to its last."""
+    """Watches every test from its first fixture to its last.
+
+    Attributes:
+        report: What prints what it has found.
+    """
 
     _config: pytest.Config
     _step_seconds: float
     _seeds: int
 
     def __init__(self) -> None:
+        self.report = Report(self.how_to_replay)
         self._watch = Watch()
         self._resources = Resources(self._watch)
-        self._blocking = BlockingCalls(self._watch)
+        self._origins = Origins()
+        self._blocking = BlockingCalls(self._watch, self._origins)
         self._state = State(self._watch)
         self._threads = WrongThreads(self._watch)
         self._mocks = SuspendingMocks()
@@ -116,7 +140,7 @@ class Guard:
         self._uses: dict[tuple[str, str], bool] = {}
         self._deselected = False
         self._cancellation: CancellationRuns | None = None
-        self._passed: set[str] = set()
+        self._passed: set[Hashable] = set()
         self._loops = WeakSet[GuardLoop]()
         self._looked_at = thread_time()
         self._old_handler: Any = None
@@ -167,6 +191,7 @@ class Guard:
             self._cancellation = CancellationRuns(self._watch, self._resources, self._not_allowed)
             config.pluginmanager.register(self._cancellation)
             config.pluginmanager.register(Again(self._cancellation))
+        config.pluginmanager.register(MeasuredOnce(self._has_passed))
         config.addinivalue_line(
             "markers",
             f"{MARKER}(check, reason): let a test do what this check of the guard stops",
@@ -175,16 +200,22 @@ class Guard:
     def pytest_report_header(self) -> str:
         """Return what is tried and how to try it again."""
         names = ", ".join(self._schedules())
-        return f"guard: schedules {names}; the same ones again: {self._how_to_replay()}"
+        return f"guard: schedules {names}; the same ones again: {self.how_to_replay()}"
 
     def pytest_sessionstart(self) -> None:
         """Begin to watch."""
         dependencies()
+        self._origins.start()
         # A coroutine that is never awaited then says where it was made.
         sys.set_coroutine_origin_tracking_depth(1)
         if hasattr(signal, "setitimer"):
             handler = signal.signal(signal.SIGVTALRM, self._sample)
             self._old_handler = handler
+            self.start_sampling()
+
+    def start_sampling(self) -> None:
+        """Look at long steps from now on, in this process."""
+        if self._old_handler is not None:
             signal.setitimer(signal.ITIMER_VIRTUAL, SAMPLING, SAMPLING)
 
     @pytest.hookimpl(wrapper=True)
@@ -201,6 +232,19 @@ class Guard:
                 report.result.append(UncollectedTest.from_parent(collector, **options))
         return report
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Let the plain schedule come first, of each module: what fails in a shuffled one alone is known then.
+
+        Not of all modules: what a module shares would be made twice.
+        """
+        places: dict[object, int] = {}
+        for item in items:
+            places.setdefault(item.getparent(pytest.Module), len(places))
+        items.sort(
+            key=lambda each: (places[each.getparent(pytest.Module)], self._is_shuffled(each))
+        )
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Check the markers.
 
@@ -215,6 +259,7 @@ class Guard:
     def pytest_unconfigure(self) -> None:
         """Leave everything as it was."""
         sys.set_coroutine_origin_tracking_depth(0)
+        self._origins.stop()
         if self._old_handler is not None:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.signal(signal.SIGVTALRM, self._old_handler)
@@ -249,7 +294,17 @@ class Guard:
         }
         return {PLAIN: ""} | seeds
 
-    def _how_to_replay(self) -> str:
+    def _is_shuffled(self, item: pytest.Item) -> bool:
+        callspec = getattr(item, "callspec", None)
+        factory = callspec and callspec.params.get(FACTORY)
+        shuffled = [made for name, made in self._factories.items() if name != PLAIN]
+        return any(factory is each for each in shuffled)
+
+    def _has_passed(self, item: pytest.Item) -> bool:
+        return self._is_shuffled(item) and _test_of(item) in self._passed
+
+    def how_to_replay(self) -> str:
+        """Return the command that gives the same schedules again, but for the tests to run."""
         # Without coverage, which fails whenever not all tests run.
         command = ".venv/bin/pytest --no-cov"
         seeds = f"--seeds={self._seeds}"
@@ -271,7 +326,7 @@ class Guard:
         else:
             with self._resources.lasting(), self._state.accepting():
                 result = yield
-        if fixturedef.argname == "_asyncio_loop_factory" and result is None:
+        if fixturedef.argname == FACTORY and result is None:
             # Of a plain test with async fixtures: pytest-asyncio offers loops to async tests alone.
             result = self._factories[PLAIN]
             key = fixturedef.cached_result[1] if fixturedef.cached_result else None
@@ -322,7 +377,9 @@ class Guard:
             result = yield
         except BaseException as error:
             # Else the next test would be blamed for what was found.
-            for finding in self._not_allowed(item):
+            found = list(self._not_allowed(item))
+            setattr(error, FOUND, found)
+            for finding in [sentence(*each) for each in found]:
                 error.add_note(finding)
             raise
         if nextitem is None:
@@ -330,12 +387,13 @@ class Guard:
         if self._cancellation and self._cancellation.is_again:
             self._cancellation.keep(self._watch.take())
             return result
-        text = "\n".join(self._not_allowed(item))
+        found = list(self._not_allowed(item))
+        text = "\n".join(sentence(*each) for each in found)
         if text and item.stash.get(FAILED, False):
             # It may well be what a failure leaves behind.
             item.add_report_section("teardown", "guard", text)
         elif text:
-            pytest.fail(text, pytrace=False)
+            raise FoundError(found)
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -352,10 +410,10 @@ class Guard:
         if call.when == "call":
             item.stash[RAN] = not report.skipped
             if report.passed:
-                self._passed.add(_without_schedule(item))
-        if report.failed and re.search(r"\bseed\d", item.name):
-            text = f'Again: {self._how_to_replay()} "{item.nodeid}"'
-            if call.when == "call" and _without_schedule(item) in self._passed:
+                self._passed.add(_test_of(item))
+        if not self.report.is_short and report.failed and self._is_shuffled(item):
+            text = f'Again: {self.how_to_replay()} "{item.nodeid}"'
+            if call.when == "call" and self._has_passed(item):
                 text += f"\n{RAN_BEFORE}"
             report.sections.append(("schedule", text))
         return report
@@ -369,21 +427,22 @@ class Guard:
 
     # What is allowed.
 
-    def _not_allowed(self, item: pytest.Item) -> Iterator[str]:
+    def _not_allowed(self, item: pytest.Item) -> Iterator[tuple[str, str]]:
         marked = dict(_marked_checks(item))
         lines = self._config.getini("guard_allow")
         uses: dict[str, bool] = dict.fromkeys([*marked, *lines], False)
-        for check, sentence in self._watch.take():
+        for check, what in self._watch.take():
+            said = sentence(check, what)
             allowing = [
                 line
                 for line in lines
-                if line.partition(":")[0] == check and line.partition(":")[2].strip() in sentence
+                if line.partition(":")[0] == check and line.partition(":")[2].strip() in said
             ]
             uses |= dict.fromkeys(allowing, True)
             if check in marked:
                 uses[check] = True
             elif not allowing:
-                yield sentence
+                yield check, what
         if self._deselected or not item.stash.get(RAN, False):
             # Whether they are needed does not show.
             return
@@ -453,8 +512,13 @@ FAILED = pytest.StashKey[bool]()
 RAN = pytest.StashKey[bool]()
 
 
-def _without_schedule(item: pytest.Item) -> str:
-    return re.sub(rf"\b({PLAIN}|seed\d+)\b", "", item.nodeid)
+def _test_of(item: pytest.Item) -> Hashable:
+    """Return what is the same in all schedules of a test."""
+    callspec = getattr(item, "callspec", None)
+    params = callspec.params.items() if callspec else []
+    # Not every value can be hashed; all schedules of a test have the same objects.
+    values = frozenset((name, id(value)) for name, value in params if name != FACTORY)
+    return item.parent, getattr(item, "originalname", item.name), values
 
 
 def _marked_checks(item: pytest.Item) -> Iterator[tuple[str, str]]:

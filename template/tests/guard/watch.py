@@ -26,6 +26,26 @@ REMEDIES = {
     "loop-state": "Make it where its loop runs, as in a fixture.",
 }
 
+# And what happens where nobody does.
+REASONS = {
+    "leaked-task": "It is cut off wherever it is when its loop ends, and nobody sees its error.",
+    "leaked-generator": "What it opened stays open until the garbage collector finds it.",
+    "leaked-client": "Its connections stay open, and the server runs out of them.",
+    "leaked-server": "Its port stays taken, and it goes on to answer.",
+    "leaked-transport": "The connection stays open until the garbage collector finds it.",
+    "leaked-thread": "It goes on beside the next tests, and may keep the program from ending.",
+    "leaked-process": "It goes on beside the next tests, and may outlive the program.",
+    "leaked-timer": "It calls back when what it needs is gone.",
+    "lost-error": "The work has failed, and the program goes on as if it had not.",
+    "blocking-call": "No other task of the loop runs meanwhile.",
+    "slow-step": "No other task of the loop runs meanwhile.",
+    "wrong-thread": "asyncio's objects are not for other threads: the loop may miss it, or break.",
+    "uncollected-test": "It passes for ever, whatever the code does.",
+    "environment": "The next tests run in another environment, so that their order matters.",
+    "not-safe-to-cancel": "A timeout, or a client that hangs up, leaves it so for everybody else.",
+    "loop-state": "In the next loop it fails or waits for ever, as it is bound to the one before.",
+}
+
 
 @dataclass
 class Watch:
@@ -33,7 +53,7 @@ class Watch:
 
     Attributes:
         checks: The names of the checks that are on.
-        findings: The check and a sentence, each once.
+        findings: The check and what is wrong, each once.
     """
 
     checks: frozenset[str] = frozenset()
@@ -41,7 +61,7 @@ class Watch:
 
     def found(self, check: str, what: str) -> None:
         """Keep a finding, if its check is on."""
-        finding = (check, f"{check}: {what}. {REMEDIES[check]}")
+        finding = (check, what)
         if check in self.checks and finding not in self.findings:
             self.findings.append(finding)
 
@@ -53,3 +73,8 @@ class Watch:
         """Return the findings, and forget them."""
         findings, self.findings = self.findings, []
         return findings
+
+
+def sentence(check: str, what: str) -> str:
+    """Return a finding with what to do, as it is where nothing else is said."""
+    return f"{check}: {what}. {REMEDIES[check]}" if check in REMEDIES else what

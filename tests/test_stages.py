@@ -1,0 +1,254 @@
+"""What `make quality` and `make check` show: a line for each stage, each finding once, and where the rest is."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Pipeline
+from tests.helpers import clean_environment
+from tests.test_commands import FAILING_TEST, LINT_ERROR, PACKAGE, TYPE_ERROR
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
+
+SUCCESS = r"""(format-check  passed   TIME
+|lint          passed   TIME
+|typecheck     passed   TIME
+|test          passed   TIME  \d+ passed, coverage 100\.00%
+){4}check passed in TIME
+"""
+
+TWO_STAGES = r"""(format-check  passed   TIME
+|lint          FAILED   TIME
+|typecheck     FAILED   TIME
+|test          passed   TIME  \d+ passed, coverage [\d.]+%
+){4}
+== typecheck
+Incompatible types in assignment \(expression has type "str", variable has type "int"\)  \[assignment\]
+  where  src/my_async_project/untyped\.py:3    NUMBER: int = "text"
+
+== lint
+F401 `os` imported but unused
+  where  src/my_async_project/unused\.py:3    import os
+  do     \.venv/bin/ruff check --fix
+  page   \.venv/bin/ruff rule F401
+
+All of it, until the next run: \.logs/ruff\.log \.logs/mypy\.log
+check FAILED in: lint typecheck
+"""
+
+HANGS = '''"""A test that hangs, and has something that runs."""
+
+import subprocess
+import time
+from pathlib import Path
+
+
+def test_it() -> None:
+    with subprocess.Popen(["sleep", "1000"]):
+        Path("started").touch()
+        time.sleep(1000)
+'''
+
+
+def pattern(text: str) -> str:
+    return text.replace("TIME", r" *[\d.]+ s")
+
+
+def test_success_is_a_line_for_each_stage(pipeline: Pipeline) -> None:
+    assert re.fullmatch(pattern(SUCCESS), pipeline.run("make check").stdout)
+
+
+def test_only_what_failed_is_shown_and_each_finding_once(pipeline: Pipeline) -> None:
+    pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
+    pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
+
+    done = pipeline.run("make --silent check")
+
+    assert re.match(pattern(TWO_STAGES), done.stdout), done.stdout
+
+
+def test_a_stage_alone_says_the_same(pipeline: Pipeline) -> None:
+    pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
+
+    assert "\nF401 `os` imported but unused\n" in pipeline.run("make lint").stdout
+
+
+def test_the_log_of_what_failed_has_all_of_it(pipeline: Pipeline) -> None:
+    pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
+
+    done = pipeline.run("make typecheck")
+
+    named = re.findall(r"(?m)^All of it, until the next run: (.+)$", done.stdout)
+    assert named == [".logs/mypy.log"]
+    assert "Found 1 error in 1 file" in (pipeline.folder / named[0]).read_text()
+
+
+def test_many_findings_are_counted(pipeline: Pipeline) -> None:
+    lines = "".join(f"A{number}: int = ''\n" for number in range(14))
+    pipeline.write(f"{PACKAGE}/untyped.py", f'"""Defects."""\n\n{lines}')
+
+    done = pipeline.run("make typecheck")
+
+    assert done.stdout.count("  where  ") == 10
+    assert "... and 4 findings more: .logs/mypy.log\n" in done.stdout
+
+
+def test_findings_are_annotations_on_github(pipeline: Pipeline) -> None:
+    pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
+
+    done = pipeline.run("make lint", GITHUB_ACTIONS="true")
+
+    assert (
+        f"\n::error file={PACKAGE}/unused.py,line=3,title=F401 `os` imported but unused::"
+        in done.stdout
+    )
+
+
+def run_instead_of_mypy(pipeline: Pipeline, command: str) -> None:
+    targets = pipeline.folder / "tooling.mk"
+    targets.write_text(targets.read_text().replace("\t@$(BIN)/mypy\n", f"\t{command}\n"))
+
+
+def test_a_gate_that_is_killed_is_named_with_the_reason(pipeline: Pipeline) -> None:
+    run_instead_of_mypy(pipeline, "@kill -9 $$$$")
+
+    done = pipeline.run("make typecheck")
+
+    assert "\nmypy: Killed\n" in done.stdout
+    assert "\ntypecheck FAILED in: typecheck\n" in done.stdout
+
+
+def test_a_gate_that_cannot_start_is_named_with_the_reason(pipeline: Pipeline) -> None:
+    run_instead_of_mypy(pipeline, "@.venv/bin/no-such-program")
+
+    done = pipeline.run("make typecheck")
+
+    assert "no-such-program" in done.stdout
+    assert "\nmypy: it is not there\n" in done.stdout
+
+
+def test_a_gate_of_the_project_can_fail_without_a_word(pipeline: Pipeline) -> None:
+    run_instead_of_mypy(pipeline, "@false")
+
+    assert "\nmypy failed and says nothing.\n" in pipeline.run("make typecheck").stdout
+
+
+def test_jobs_of_the_make_that_calls_do_not_matter(pipeline: Pipeline) -> None:
+    done = pipeline.run("make -j2 typecheck V=1")
+
+    assert done.returncode == 0, done.stdout
+    assert "jobserver" not in done.stdout
+
+
+def test_an_interrupt_stops_every_stage_and_leaves_nothing(pipeline: Pipeline) -> None:
+    pipeline.write("tests/test_hanging.py", HANGS)
+    process = subprocess.Popen(
+        ["make", "check"],
+        cwd=pipeline.folder,
+        env={**clean_environment(), "PATH": os.environ["PATH"], "UV_PYTHON": pipeline.python},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (pipeline.folder / "started").exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+
+    assert "check was interrupted; nothing of it runs any more.\n" in output
+    assert running_in(pipeline.folder) == []
+
+
+def running_in(folder: Path) -> list[str]:
+    """Return the commands of all processes that work in a folder."""
+    commands = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve(strict=True) == folder.resolve():
+                commands.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return commands
+
+
+def on_a_terminal(pipeline: Pipeline, command: str, **variables: str) -> str:
+    """Return what a command prints on a terminal."""
+    master, slave = pty.openpty()
+    environment = {**clean_environment(), "PATH": os.environ["PATH"], "TERM": "xterm"}
+    with subprocess.Popen(
+        command.split(),
+        cwd=pipeline.folder,
+        env={**environment, "UV_PYTHON": pipeline.python, **variables},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    ):
+        os.close(slave)
+        output = b""
+        try:
+            while data := os.read(master, 1 << 16):
+                output += data
+        except OSError:  # as a terminal ends on Linux
+            os.close(master)
+    return output.decode()
+
+
+def test_a_terminal_shows_what_runs_in_colour(pipeline: Pipeline) -> None:
+    output = on_a_terminal(pipeline, "make typecheck")
+
+    assert "\r\x1b[Ktypecheck 0 s" in output
+    assert "\x1b[32mtypecheck     passed" in output
+
+
+def test_a_terminal_shows_failures_of_tests_in_colour(pipeline: Pipeline) -> None:
+    pipeline.write("tests/test_failing.py", FAILING_TEST)
+
+    output = on_a_terminal(pipeline, "make check")
+
+    assert "\x1b[31m\x1b[1mFAILED: tests/test_failing.py::test_it\x1b[0m" in output
+    assert re.search(r"\x1b\[31mtest +FAILED +[\d.]+ s  1 failed, \d+ passed", output)
+    assert "[100%]" not in output
+
+
+def test_a_terminal_is_plain_where_nobody_wants_colour(pipeline: Pipeline) -> None:
+    output = on_a_terminal(pipeline, "make typecheck", NO_COLOR="1")
+
+    assert "\x1b[3" not in output
+    assert "typecheck     passed" in output
+
+
+def test_some_tests_are_chosen_by_path_and_name_without_the_threshold(pipeline: Pipeline) -> None:
+    by_path = pipeline.run("make test T=tests/test_logs.py")
+    by_name = pipeline.run("make test T=virtual_time")
+    one = pipeline.run("make test T=tests/test_patterns.py::test_an_hour_in_virtual_time")
+
+    assert [by_path.returncode, by_name.returncode, one.returncode] == [0, 0, 0]
+    assert "Required test coverage" not in by_path.stdout + by_name.stdout + one.stdout
+
+
+def test_a_file_started_by_an_editor_passes(pipeline: Pipeline) -> None:
+    assert pipeline.run(".venv/bin/pytest tests/test_logs.py").returncode == 0
+
+
+def test_the_tests_that_failed_last_run_again(pipeline: Pipeline) -> None:
+    pipeline.write("tests/test_failing.py", FAILING_TEST)
+    pipeline.run("make test")
+
+    done = pipeline.run("make test LAST=1")
+
+    assert re.search(r"\b1 failed(, \d+ deselected)? in ", done.stdout), done.stdout
+
+
+def test_a_run_of_all_tests_by_name_of_their_folder_holds_the_threshold(pipeline: Pipeline) -> None:
+    done = pipeline.run(".venv/bin/pytest tests")
+
+    assert "Required test coverage of 90% reached." in done.stdout
