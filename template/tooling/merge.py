@@ -187,7 +187,7 @@ def merged_by_git(*texts: str) -> Iterator[str | Conflict]:
         return
     yours, before, now = LABELS
     parts = re.split(
-        rf"(?ms)^<<<<<<< {yours}\r?\n(.*?)^\|{{7}} {before}\r?\n(.*?)^=======\r?\n(.*?)"
+        rf"(?ms)^<<<<<<< {yours}\r?\n(.*?)^[|]+ {before}\r?\n(.*?)^=======\r?\n(.*?)"
         rf"^>>>>>>> {now}\r?\n",
         done.stdout.decode(),
     )

@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 
 class Entry(NamedTuple):
@@ -28,7 +28,7 @@ class Repository:
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def with_objects_in(self, folder: Path) -> "Repository":
+    def with_objects_in(self, folder: Path) -> Self:
         """Return the same repository, which stores into a folder and stays as it is."""
         folder.mkdir()
         own = self.path("objects")
@@ -36,7 +36,7 @@ class Repository:
             "GIT_OBJECT_DIRECTORY": f"{folder}",
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": f"{own}",
         }
-        return Repository(self.folder, variables)
+        return replace(self, variables=variables)
 
     def path(self, name: str) -> Path:
         """Return where git keeps something of this name."""
@@ -103,7 +103,7 @@ class Repository:
         """Return whether git ends well."""
         return self.run(*words).returncode == 0
 
-    def run(self, *words: str, stdin: str = "") -> "subprocess.CompletedProcess[bytes]":
+    def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[bytes]:
         """Run git and return it with what it printed."""
         return subprocess.run(  # noqa: S603 - git, with names that it gave
             ["git", *words],  # noqa: S607 - the git of the PATH, as in make

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import copier
 import jinja2
@@ -34,7 +34,7 @@ class Template:
     clone: Repository
 
     @classmethod
-    def fetch(cls, source: str, folder: Path) -> "Template":
+    def fetch(cls, source: str, folder: Path) -> Self:
         """Clone it into a folder; leave with a sentence if it is out of reach."""
         settings = [f"url.{long}.insteadOf={short}" for short, long in SHORT_FORMS.items()]
         words = [word for setting in settings for word in ("-c", setting)]
@@ -67,7 +67,7 @@ class Template:
 
     def has(self, version: str) -> bool:
         """Return whether there is a commit of this name."""
-        return self.clone.succeeds("rev-parse", "--verify", "--quiet", f"{version}^{{commit}}")
+        return self.clone.succeeds("rev-parse", "--verify", "--quiet", version + "^{commit}")
 
     def changes(self, current: str, newest: str) -> str:
         """Return the sections of the changelog that one version has and another has not."""
