@@ -319,6 +319,7 @@ def test_what_one_side_gave_up_is_not_brought_back_by_a_version(
         ("timeout = 30\n", "timeout = 60\n", "timeout = 31\n"),
         ("a = 1\n", "a = 1\nb = 2\n", "a = 1\nb = 3\n"),
         ("a = 1\n", "", "a = 2\n"),
+        ("a = 1\nb = 2\nc = 3\n", "x = 9\n", "a = 1\nb = 4\nc = 3\n"),
         ("a = 1\r\n", "a = 2\r\n", "a = 3\r\n"),
         ("a = 1\n", "a = \0\n", "a = 3\n"),
     ],
@@ -328,6 +329,12 @@ def test_what_cannot_both_be_is_a_conflict(old: str, own: str, new: str) -> None
 
     assert merged.has_conflicts
     assert "<<<<<<< yours\n" in merged.text
+
+
+def test_a_comment_that_both_changed_is_the_users() -> None:
+    texts = ("# One.\na = 1\n", "# Mine.\na = 2\n", "# Two.\na = 1\n")
+
+    assert merge(*texts) == Merged(texts[1], has_conflicts=False, settled=[])
 
 
 def test_changes_of_code_that_touch_are_a_conflict() -> None:

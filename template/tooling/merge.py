@@ -25,8 +25,6 @@ VERSION = re.compile(
     r"|(?<![\w.])\d{4}-\d\d-\d\d(?:T[\w:.+-]+)?"
     r"|(?<![\w.])v?\d+(?:\.\d+)+\w*(?:\.\w+)*"
 )
-# Lists on one line, as TOML and YAML have them.
-LIST = re.compile(r"""([ ]*(?:- )?[\w."-]+ ?[=:] ?)\[([^][{}]*)\]""")
 WORD = re.compile(r"[\w.]+|\s+|.")
 
 
@@ -120,16 +118,11 @@ def versions_of(lines: list[str]) -> dict[str, set[str]]:
 
 
 def keyed(line: str) -> Iterator[tuple[str, re.Match[str]]]:
-    """Yield each version of a line, with what stands before it, but for spaces and extras.
-
-    What stands in a list on one line, such as the Pythons of a matrix, is an item and no version.
-    """
-    is_list = LIST.match(line)
+    """Yield each version of a line, with what stands before it, but for spaces and extras."""
     for match in VERSION.finditer(line):
         before = line[: match.start()]
-        if before.lstrip().startswith("#") or (is_list and before[-1] in "\"' ["):
-            continue
-        yield re.sub(r"\[.*?\]|\s", "", VERSION.sub("_", before)), match
+        if not before.lstrip().startswith("#"):
+            yield re.sub(r"\[.*?\]|\s", "", VERSION.sub("_", before)), match
 
 
 def with_versions(line: str, winners: Mapping[str, str]) -> str:
