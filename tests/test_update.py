@@ -427,6 +427,7 @@ def test_what_an_update_would_change_is_shown_and_not_done(skeleton: Path) -> No
     done = update(skeleton, "--pretend")
 
     assert f"From the template's version {SOON} to {NEXT}.\n\n## {NEXT}\n\n- Pins.\n" in done.stdout
+    assert f"## {SOON}\n" not in done.stdout
     assert "  changed  pyproject.toml\n" in done.stdout
     assert everything_in(skeleton) == before
 
@@ -551,6 +552,18 @@ def test_an_update_that_was_interrupted_is_undone_by_git(skeleton: Path, tmp_pat
 
 
 @pytest.mark.slow
+def test_what_a_person_ignores_everywhere_is_updated_all_the_same(
+    skeleton: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "ignored").write_text("*.ini\n")
+    (tmp_path / "gitconfig").write_text(f"[core]\nexcludesFile = {tmp_path}/ignored\n")
+
+    update(skeleton, GIT_CONFIG_GLOBAL=str(tmp_path / "gitconfig"))
+
+    assert "    lost-time\n" in (skeleton / "pytest.ini").read_text()
+
+
+@pytest.mark.slow
 def test_a_file_that_git_ignores_is_not_overwritten(skeleton: Path) -> None:
     append(skeleton / ".gitignore", "/src/my_async_project/threads.py\n")
     (skeleton / "src/my_async_project/threads.py").write_text("mine\n")
@@ -589,6 +602,7 @@ def test_an_example_that_is_dropped_leaves_what_was_changed(history: Path, tmp_p
     mine = "src/my_async_project/storage/files.py"
     fresh = files_of(render(history, tmp_path / "fresh", vcs_ref=NEXT, examples=[]))
     assert files_of(project).keys() - fresh.keys() == {mine}
+    assert not (project / "tests/storage").exists()
     assert f"Not the template's any more, but left, as you changed them:\n  {mine}\n" in done.stdout
 
 
