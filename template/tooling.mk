@@ -18,7 +18,7 @@ IN_REPOSITORY := $(wildcard .git)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup git-hooks format format-check lint typecheck test coverage quality check hooks pitfalls clean
-.PHONY: gate-isort gate-black gate-ruff gate-house-rules gate-flake8-async gate-file-checks gate-mypy gate-pytest
+.PHONY: gate-format gate-isort gate-black gate-ruff gate-house-rules gate-flake8-async gate-file-checks gate-mypy gate-pytest
 
 help: ## list the targets
 	@test -z "$$PROJECT" || printf '%s\n' "$$PROJECT"

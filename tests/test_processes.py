@@ -1,15 +1,12 @@
 """Tests that several processes share: what is reported, what stops them, what is left."""
 
-import os
 import re
-import signal
-import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.conftest import Pipeline
-from tests.test_guard import wait_for_file
+from tests.test_guard import assert_interrupted
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("guard")]
 
@@ -177,31 +174,10 @@ def test_a_report_has_the_tests_of_all_processes(project: Pipeline) -> None:
 
 def test_an_interrupt_ends_all_processes_and_their_sessions(project: Pipeline) -> None:
     project.write("tests/test_shared.py", TESTS.replace("SPECIAL", HANGS))
-    process = subprocess.Popen(
-        [
-            ".venv/bin/pytest",
-            "--no-cov",
-            "-q",
-            "-p",
-            "no:randomly",
-            "--processes=2",
-            "tests/test_shared.py",
-        ],
-        cwd=project.folder,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_for_file(project, process)
 
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    assert_interrupted(project, "-q", "-p", "no:randomly", "--processes=2", "tests/test_shared.py")
 
-    assert process.returncode == pytest.ExitCode.INTERRUPTED
-    assert "KeyboardInterrupt" in output
     assert len(list(project.folder.glob("torn-down-*"))) == 2
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
 
 
 def test_few_tests_run_in_one_process(project: Pipeline) -> None:

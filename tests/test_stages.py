@@ -248,7 +248,10 @@ def test_the_tests_that_failed_last_run_again(pipeline: Pipeline) -> None:
     assert re.search(r"\b1 failed(, \d+ deselected)? in ", done.stdout), done.stdout
 
 
-def test_a_run_of_all_tests_by_name_of_their_folder_holds_the_threshold(pipeline: Pipeline) -> None:
-    done = pipeline.run(".venv/bin/pytest tests")
+@pytest.mark.parametrize("folder", ["tests", "tests/", "."])
+def test_a_run_of_all_tests_by_their_folder_holds_the_threshold(
+    folder: str, pipeline: Pipeline
+) -> None:
+    done = pipeline.run(f".venv/bin/pytest {folder}")
 
     assert "Required test coverage of 90% reached." in done.stdout

@@ -85,6 +85,9 @@ def _can_go_on() -> bool:
 
 def is_narrow(config: pytest.Config) -> bool:
     """Return whether the command line chooses some tests of all."""
-    some = config.args_source is pytest.Config.ArgsSource.ARGS
-    is_part = some and set(config.args) != set(config.getini("testpaths"))
-    return is_part or any(str(one).startswith(CHOOSING) for one in config.invocation_params.args)
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        given = [(config.invocation_params.dir / one).resolve() for one in config.args]
+        every = [config.rootpath / path for path in config.getini("testpaths") or ["."]]
+        if not all(any(path.is_relative_to(one) for one in given) for path in every):
+            return True
+    return any(str(one).startswith(CHOOSING) for one in config.invocation_params.args)

@@ -128,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ran += stages
             run(stages, screen)
     except KeyboardInterrupt:
+        # Another one would leave what this one is about to stop.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         stop([gate for stage in ran for gate in stage.gates])
         screen.line(f"{asked.target} was interrupted; nothing of it runs any more.", RED)
         return 130
