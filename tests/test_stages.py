@@ -173,7 +173,8 @@ def running_in(folder: Path) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cwd").resolve(strict=True) == folder.resolve():
-                commands.append((process / "cmdline").read_text().replace("\0", " "))
+                # One that is about to end has none.
+                commands += (process / "cmdline").read_text().replace("\0", " ").splitlines()
         except OSError:
             continue
     return commands

@@ -38,7 +38,8 @@ SIZE = 1 << 16
 # Before each message of a process: its size in bytes.
 HEAD = Struct("!I")
 
-# Seconds that a process has to clean up.
+# Seconds that a process has to end by itself, and to clean up once it is told to.
+PATIENCE = 0.5
 GRACE = 5
 
 # Is never set: a wait for it is a pause, whatever a test has made of `sleep`.
@@ -138,14 +139,16 @@ class Helper:
 
     def end(self) -> None:
         """End the process, if it has not ended: it may clean up first."""
-        for signum in [signal.SIGINT, signal.SIGKILL]:
-            end = monotonic() + GRACE
+        # Whoever interrupted this one has mostly interrupted it, too, and twice would be once too often.
+        for signum, seconds in [(0, PATIENCE), (signal.SIGINT, GRACE), (signal.SIGKILL, GRACE)]:
+            end = monotonic() + seconds
             with suppress(ProcessLookupError, ChildProcessError):
-                while self._pid and monotonic() < end:
+                if self._pid:
                     os.kill(self._pid, signum)
-                    PAUSE.wait(0.1)
+                while self._pid and monotonic() < end:
                     if os.waitpid(self._pid, os.WNOHANG)[0]:
                         self._pid = 0
+                    PAUSE.wait(0.01)
         os.close(self._pipe)
 
     def _show(self, name: str, values: dict[str, Any]) -> None:
@@ -221,23 +224,33 @@ def _run(session: pytest.Session, share: Sequence[pytest.Item], channel: Channel
     """Run a share of the tests in this process, then end it."""
     status = 1
     try:
+        _run_tests(session, share, channel)
+        status = 0
+    finally:
+        # Without what the process before the fork has to do at its end.
+        os._exit(status)
+
+
+def _run_tests(session: pytest.Session, share: Sequence[pytest.Item], channel: Channel) -> None:
+    try:
         _prepare(session, channel)
         for item, following in zip(share, [*share[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.shouldfail or session.shouldstop:
                 break
-        status = 0
-    except Exception:  # noqa: BLE001 - the process before the fork tells of it
+    except Exception:
         channel.send(BROKEN, {"text": traceback.format_exc()})
+        raise
     finally:
-        # Without what the process before the fork has to do at its end, but with the fixtures'.
-        with suppress(BaseException):
-            session._setupstate.teardown_exact(None)
-        with suppress(BaseException):
-            _save_coverage(session.config)
-        with suppress(BaseException):
-            channel.close()
-        os._exit(status)
+        # What cleans up is not to be interrupted again.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for step in [
+            lambda: session._setupstate.teardown_exact(None),
+            lambda: _save_coverage(session.config),
+            channel.close,
+        ]:
+            with suppress(Exception):
+                step()
 
 
 def _save_coverage(config: pytest.Config) -> None:

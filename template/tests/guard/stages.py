@@ -185,8 +185,18 @@ def stop(gates: Sequence[Gate]) -> None:
             except ProcessLookupError:
                 continue
         end = monotonic() + GRACE
-        while monotonic() < end and not all(gate.has_ended for gate in gates):
+        while monotonic() < end and any(is_running(gate) for gate in gates):
             sleep(TICK)
+
+
+def is_running(gate: Gate) -> bool:
+    """Return whether a gate, or anything that it has started, has not ended."""
+    gate.process.poll()
+    try:
+        os.killpg(gate.process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def result(stage: Stage) -> str:
