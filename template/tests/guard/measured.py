@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-# The fixture of pytest-asyncio's that gives a test its loop.
-LOOP = "_asyncio_loop_factory"
+# The fixture of pytest-asyncio's, and its parameter, by which tests are given their loops.
+FACTORY = "_asyncio_loop_factory"
 
 # What chooses tests on the command line. In pytest.ini it is for every run.
 CHOOSING = ("-k", "-m", "--lf", "--last-failed", "--sw", "--stepwise", "--deselect", "--ignore")
@@ -43,7 +43,7 @@ class MeasuredOnce:
         """
         begins = _begins_more_than_itself(item)
         _measure(item.config, on=begins or self._is_begun or not self._is_again(item))
-        asks = LOOP in getattr(item, "fixturenames", [])
+        asks = FACTORY in getattr(item, "fixturenames", [])
         self._is_begun = begins or (self._is_begun and not asks)
 
     @pytest.hookimpl(tryfirst=True)

@@ -27,7 +27,7 @@ from .cancel import CHECK, Again, CancellationRuns
 from .causes import FOUND, FoundError
 from .collected import UncollectedTest, uncollected_tests
 from .loop import GuardLoop
-from .measured import MeasuredOnce
+from .measured import FACTORY, MeasuredOnce
 from .mocks import SuspendingMocks
 from .origins import Origins
 from .processes import Processes, number
@@ -41,9 +41,6 @@ from .watch import REMEDIES, Watch, sentence
 SAMPLING = 0.02
 
 MARKER = "guard_allow"
-
-# The parameter of pytest-asyncio's by which tests are given their loops.
-FACTORY = "_asyncio_loop_factory"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
