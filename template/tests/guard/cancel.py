@@ -14,6 +14,7 @@ from asyncio import (
     CancelledError,
     Task,
     _get_running_loop,
+    all_tasks,
     current_task,
     wait_for,
 )
@@ -506,7 +507,9 @@ class CancellationRuns:
         )
 
     def _state(self, call: Call) -> State:
-        return State(list(self._left(call)), attributes(call.arguments, call.names))
+        others = all_tasks(self._loop).difference(call.tasks, [self._own])
+        in_use = {id(value) for task in others for value in _works_with(task.get_coro())}
+        return State(list(self._left(call)), attributes(call.arguments, call.names, in_use))
 
     def _left(self, call: Call) -> Iterator[Left]:
         yield from self._ledger.held()
@@ -612,6 +615,15 @@ def _waits(frame: FrameType, argument: object) -> bool:
     """Return whether a frame is left because it waits, and not because it ends or yields."""
     opcode = frame.f_code.co_code[frame.f_lasti]
     return opcode in WAITING and type(argument).__name__ != "async_generator_wrapped_value"
+
+
+def _works_with(thing: object) -> Iterator[object]:
+    """Yield what the project's functions have in hand that something awaits."""
+    while thing is not None:
+        frame = frame_of(thing)
+        if frame and path_in_project(frame.f_code.co_filename).startswith("src/"):
+            yield from frame.f_locals.values()
+        thing = awaited_by(thing)
 
 
 def _waiting(test: object) -> tuple[Any, Place]:

@@ -7,7 +7,7 @@ import sys
 import threading
 from asyncio import Task
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future as ThreadFuture
 from functools import wraps
 from pathlib import Path
@@ -218,22 +218,25 @@ class Value(NamedTuple):
     entries: frozenset[int]
 
 
-def attributes(arguments: Iterable[object], names: dict[str, Any]) -> dict[Attribute, Value]:
+def attributes(
+    arguments: Iterable[object], names: dict[str, Any], in_use: Container[int] = ()
+) -> dict[Attribute, Value]:
     """Return the attributes of the project's objects within reach, and their values.
 
     Args:
         arguments: Those of a call.
         names: What its module holds. Of these, the names of values are among the attributes.
+        in_use: The ids of what is no matter of the call, as others work with it.
     """
     found: dict[Attribute, Value] = {}
     values = {name: value for name, value in names.items() if _is_value(value) and name[:2] != "__"}
     for name, value in values.items():
-        found["", name, 0] = Value(value, _entries(value))
+        found["", name, 0] = Value(value, _entries(value, in_use))
     for thing in _walk([*arguments, *values.values()], _inside_project):
         name = type(thing).__qualname__
         for attribute, value in _own_attributes(thing):
             state = value.locked() if isinstance(value, THREAD_LOCK) else value
-            found[name, attribute, id(thing)] = Value(state, _entries(value))
+            found[name, attribute, id(thing)] = Value(state, _entries(value, in_use))
     return found
 
 
@@ -303,20 +306,23 @@ def _is_of_project(thing: object) -> bool:
     return bool(file) and path_in_project(file).startswith("src/")
 
 
-def _entries(value: object) -> frozenset[int]:
+def _entries(value: object, in_use: Container[int]) -> frozenset[int]:
     """Return the ids of what a collection holds.
 
-    But for work that goes on, which is kept so that it does, and for parts of a stream, which the
-    next call wants.
+    But for what is in use, for work that goes on, which is kept so that it does, and for parts of a
+    stream, which the next call wants.
     """
     if isinstance(value, dict):
         # Another task may have put something else under the same key.
-        return frozenset(hash((id(key), id(each))) for key, each in list(value.items()))
+        return frozenset(
+            hash((id(key), id(each))) for key, each in list(value.items()) if id(each) not in in_use
+        )
     if not isinstance(value, list | set | deque):
         return frozenset()
     return frozenset(
         id(each)
         for each in list(value)
-        if not (isinstance(each, Task | ThreadFuture) and not each.done())
+        if id(each) not in in_use
+        and not (isinstance(each, Task | ThreadFuture) and not each.done())
         and not isinstance(each, bytes)
     )
