@@ -91,6 +91,7 @@ class Report:
             option.tbstyle = "short"
             option.no_header = True
             self._waits.start()
+            self._take_over_coverage()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - of xdist
@@ -205,15 +206,28 @@ class Report:
         chosen = nodeid if "[" in test else test
         return f"make test T={quote(chosen).replace('$', '$$')}"
 
+    def _take_over_coverage(self) -> None:
+        """Have pytest-cov find the total alone: its table takes as long once more."""
+        controller = self._coverage()
+        if controller:
+            controller.cov_report = {}
+
     def _shorten_coverage(self, *, is_red: bool) -> None:
-        """Let pytest-cov show what is not covered only where that alone fails the run."""
+        """Show what is not covered only where that alone fails the run."""
+        controller = self._coverage()
         plugin: Any = self._config.pluginmanager.getplugin("_cov")
-        total = getattr(plugin, "cov_total", None)
-        if total is None or plugin.options.cov_report != ["term"]:  # which is its default
+        if is_red or not controller or plugin.cov_total is None:
             return
-        is_enough = total >= (plugin.options.cov_fail_under or 0)
-        lines = plugin.cov_report.getvalue().splitlines()
-        plugin.cov_report = StringIO("" if is_enough or is_red else _shortened(lines))
+        if plugin.cov_total < (plugin.options.cov_fail_under or 0):
+            table = StringIO()
+            controller.cov.report(ignore_errors=True, file=table)
+            plugin.cov_report = StringIO(_shortened(table.getvalue().splitlines()))
+
+    def _coverage(self) -> Any:  # noqa: ANN401 - of pytest-cov
+        """Return what measures coverage, None if nothing does or another report is asked for."""
+        plugin: Any = self._config.pluginmanager.getplugin("_cov")
+        is_default = plugin and plugin.options.cov_report == ["term"]
+        return plugin.cov_controller if is_default else None
 
 
 def _is_short(config: pytest.Config) -> bool:
