@@ -131,9 +131,9 @@ class Project:
         """Make it, with its environment and a first commit."""
         self.folder = folder
         self.python = python
-        copier.run_copy(
-            str(template), folder, {"examples": examples}, vcs_ref="HEAD", defaults=True, quiet=True
-        )
+        # No test calls what it grows by.
+        answers = {"examples": examples, "coverage_threshold": "0"}
+        copier.run_copy(str(template), folder, answers, vcs_ref="HEAD", defaults=True, quiet=True)
         sh("git init --quiet", folder)
         self.seconds("make setup")
         self.grow(1)
