@@ -1,0 +1,129 @@
+"""Compatibility: what a release asked is asked still, and what it accepted is accepted."""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.helpers import ROOT, commit_all, read_yaml, render, run
+from tests.test_questions import QUESTIONS, REFUSED
+
+RELEASES = re.findall(r"(?m)^## (\d+\.\d+\.\d+) ", (ROOT / "CHANGELOG.md").read_text("utf-8"))
+
+# What an answers file is rendered from, so that an answer is recorded and nothing else is made.
+ANSWERS = "template/{{ _copier_conf.answers_file }}.jinja"
+
+# Returns the folder of a release's questions, or of those that are tested here.
+Questions = Callable[[str], Path]
+
+TYPED = [name for name, question in QUESTIONS.items() if "choices" not in question]
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Questions:
+    """Return a function that gives a template with the questions of a release alone."""
+
+    @cache
+    def questions(version: str) -> Path:
+        folder = tmp_path_factory.mktemp("questions") / "template"
+        search = ["git", "log", "--reverse", "--format=%H", f"-S## {version} (", "CHANGELOG.md"]
+        commit = run(search, ROOT).stdout.split()[0] if version != "now" else "HEAD"
+        for name in run(f"git ls-tree --name-only {commit}", ROOT).stdout.split():
+            if name == "copier.yml" or name.endswith(".jinja"):
+                keep(commit, name, folder)
+        keep(commit, ANSWERS, folder)
+        commit_all(folder)
+        return folder
+
+    return questions
+
+
+def keep(commit: str, name: str, folder: Path) -> None:
+    """Write a file of a commit into a folder."""
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(run(["git", "show", f"{commit}:{name}"], ROOT).stdout, encoding="utf-8")
+
+
+def accepts(template: Path, folder: Path, question: str, answer: object) -> bool:
+    """Return whether a template takes an answer."""
+    try:
+        render(template, folder, **{question: answer})
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_every_question_of_a_release_is_asked_still_and_has_a_default(
+    version: str, questions: Questions
+) -> None:
+    asked = read_yaml(questions(version) / "copier.yml")
+    now = read_yaml(questions("now") / "copier.yml")
+
+    assert {name for name in asked if name[0] != "_"} <= now.keys()
+    assert all("default" in question for name, question in now.items() if name[0] != "_")
+
+
+@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.parametrize("question", ["license", "python_version", "examples", "ci"])
+def test_every_choice_of_a_release_can_be_chosen_still(
+    question: str, version: str, questions: Questions, tmp_path: Path
+) -> None:
+    asked = read_yaml(questions(version) / "copier.yml")[question]
+    choices = asked["choices"]
+    if isinstance(choices, str):
+        # Those of the Pythons are computed, from a list in a file of its own.
+        choices = re.findall(r'"(3\.\d+)"', (questions(version) / "versions.jinja").read_text())
+    values = list(choices.values()) if isinstance(choices, dict) else choices
+    answers = [values] if asked.get("multiselect") else values
+
+    taken = [accepts(questions("now"), tmp_path / "p", question, answer) for answer in answers]
+
+    assert taken
+    assert all(taken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.parametrize("question", REFUSED)
+def test_what_is_refused_now_no_release_accepted(
+    question: str, version: str, questions: Questions, tmp_path: Path
+) -> None:
+    """An answer that a release took is recorded in projects, which could not be updated then."""
+    accepted = [
+        answer
+        for answer in REFUSED[question]
+        if accepts(questions(version), tmp_path / "project", question, answer)
+    ]
+
+    assert accepted == []
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=60,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    version=st.sampled_from(RELEASES),
+    question=st.sampled_from(TYPED),
+    answer=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+    | st.from_regex(r"\A[a-z][a-z0-9_]{1,30}\Z")
+    | st.from_regex(r"\A[a-z.+]{1,10}@[a-z-]{1,10}\.[a-z]{2,5}\Z")
+    | st.from_regex(r"\Ahttps://[a-z.-]{1,15}/[a-z~%#?=./]{0,15}\Z")
+    | st.from_regex(r"\A[0-9]{2,3}\Z"),
+)
+def test_any_answer_that_a_release_accepts_is_accepted_now(
+    version: str, question: str, answer: Any, questions: Questions, tmp_path: Path  # noqa: ANN401
+) -> None:
+    accepted = accepts(questions(version), tmp_path / "project", question, answer)
+
+    assert not accepted or accepts(questions("now"), tmp_path / "project", question, answer)
