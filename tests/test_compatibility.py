@@ -50,7 +50,9 @@ def keep(commit: str, name: str, folder: Path) -> None:
     file.write_text(run(["git", "show", f"{commit}:{name}"], ROOT).stdout, encoding="utf-8")
 
 
-def accepts(template: Path, folder: Path, question: str, answer: object) -> bool:
+def accepts(
+    template: Path, folder: Path, question: str, answer: Any  # noqa: ANN401 - what YAML can say
+) -> bool:
     """Return whether a template takes an answer."""
     try:
         render(template, folder, **{question: answer})

@@ -332,6 +332,32 @@ def test_what_cannot_both_be_is_a_conflict(old: str, own: str, new: str) -> None
     assert "<<<<<<< yours\n" in merged.text
 
 
+# What is indented below a line, or below a heading, is a part of that.
+BLOCKS = [
+    ("- id: a\n  x: 1\n  y: 2\n- id: b\n", "  x: 1\n", "- id: b\n"),
+    ("one:\n\tfirst\n\ntwo:\n\tlast\n", "\tfirst\n", "two:\n\tlast\n"),
+    ("[one]\na = 1\nb = 2\n[two]\nc = 3\n", "a = 1\n", "[two]\nc = 3\n"),
+]
+
+
+@pytest.mark.parametrize(("old", "line", "rest"), BLOCKS)
+def test_what_the_template_adds_to_a_block_goes_with_the_block(
+    old: str, line: str, rest: str
+) -> None:
+    new = old.replace(line, f"{line}{line.replace('1', '7').replace('first', 'more')}")
+
+    assert merge(old, rest, new) == Merged(rest, has_conflicts=False, settled=[])
+
+
+@pytest.mark.parametrize(("old", "line", "rest"), BLOCKS)
+def test_what_somebody_added_to_a_block_that_goes_is_a_conflict(
+    old: str, line: str, rest: str
+) -> None:
+    own = old.replace(line, f"{line}{line.replace('1', '7').replace('first', 'more')}")
+
+    assert merge(old, own, rest).has_conflicts
+
+
 def test_a_comment_that_both_changed_is_the_users() -> None:
     texts = ("# One.\na = 1\n", "# Mine.\na = 2\n", "# Two.\na = 1\n")
 

@@ -243,6 +243,11 @@ def without_comment_lines(lines: list[str]) -> list[str]:
 def both(old: list[str], own: list[str], new: list[str], *, are_lines: bool) -> list[str] | None:
     """Return lines, or the words of one, with the changes of both sides; None if these cannot both be."""
     yours, theirs = edits(old, own), edits(old, new)
+    if are_lines:
+        if orphans(old, yours, theirs):
+            return None
+        # What the template adds to a block goes with the block.
+        theirs = {place: theirs[place] for place in theirs.keys() - orphans(old, theirs, yours)}
     changes = yours | theirs
     for place in yours.keys() & theirs.keys():
         joined = at_one_place(old, place, yours[place], theirs[place], are_lines=are_lines)
@@ -255,6 +260,32 @@ def both(old: list[str], own: list[str], new: list[str], *, are_lines: bool) -> 
     for (start, stop), lines in sorted(changes.items(), reverse=True):
         result[start:stop] = lines
     return result
+
+
+def orphans(
+    old: list[str], edits: Mapping[Place, list[str]], others: Mapping[Place, list[str]]
+) -> set[Place]:
+    """Return where lines are inserted below one that the others delete: a table, a target, an item."""
+    return {
+        (start, stop)
+        for (start, stop), lines in edits.items()
+        if start == stop and not others.get(place_of_parent(old[:start], lines), ["stays"])
+    }
+
+
+def place_of_parent(before: list[str], lines: list[str]) -> Place:
+    """Return the place of the line that lines belong to, as their indentation or a heading says."""
+    depth = min((depth_of(line) for line in lines if line.strip()), default=0)
+    for number in reversed(range(len(before))):
+        line = before[number]
+        if line.strip() and (depth_of(line) < depth or line.startswith("[")):
+            return number, number + 1
+    return -1, -1
+
+
+def depth_of(line: str) -> int:
+    """Return how far a line is indented, in characters."""
+    return len(line) - len(line.lstrip())
 
 
 def at_one_place(
@@ -276,7 +307,7 @@ def at_one_place(
 def names(lines: list[str]) -> set[str]:
     """Return what lines set, without what is indented below it: items, or names before a value."""
     said = [line.rstrip() for line in lines if line.strip()]
-    depth = min((len(line) - len(line.lstrip()) for line in said), default=0)
+    depth = min((depth_of(line) for line in said), default=0)
     texts = [line.strip() for line in said if not line[depth].isspace()]
     return {text if text.startswith(("-", '"')) else re.split("[:=]", text)[0] for text in texts}
 
