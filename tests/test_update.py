@@ -1,9 +1,11 @@
 """Updates: a project takes its tooling, keeps its own files, and nobody's lines conflict or are lost."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
@@ -11,6 +13,15 @@ from typing import Any
 
 import copier
 import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from tooling.merge import Merged, merge
 
 from tests.helpers import (
@@ -558,24 +569,49 @@ def test_an_answer_that_is_refused_changes_nothing(
     assert files_of(skeleton) == before
 
 
+# What git is asked for when the machine goes off, and what it has done by then.
+MOMENTS = {
+    "before anything is written": "update-index) kill -9 $PPID",
+    "before the files are written": "checkout-index) kill -9 $PPID",
+    "in the middle of the files": 'checkout-index) head -z -n 5 | "$GIT" "$@"; kill -9 $PPID',
+    "in the middle of a file": 'checkout-index) "$GIT" "$@"; : > pytest.ini; kill -9 $PPID',
+    "after the files are written": 'checkout-index) "$GIT" "$@"; kill -9 $PPID',
+}
+
+
 @pytest.mark.slow
-def test_an_update_that_was_interrupted_is_undone_by_git(skeleton: Path, tmp_path: Path) -> None:
-    """The stub stands for a machine that goes off before the files are written."""
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_update_that_was_interrupted_is_undone_by_git(
+    moment: str, skeleton: Path, tmp_path: Path
+) -> None:
     before = files_of(skeleton)
-    real = shutil.which("git")
-    off = f'case "$1" in checkout-index) kill -9 $PPID;; esac; exec {real} "$@"'
+    off = f'case "$1" in {MOMENTS[moment]};; esac; exec "$GIT" "$@"'
     path = f"{stub(tmp_path / 'bin', {'git': off})}:{clean_environment()['PATH']}"
 
-    interrupted = update(skeleton, PATH=path)
-    refused = update(skeleton)
+    interrupted = update(skeleton, PATH=path, GIT=f"{shutil.which('git')}")
     git("reset -q --hard", skeleton)
     undone = files_of(skeleton)
     done = update(skeleton)
 
     assert interrupted.returncode < 0
-    assert "An update was interrupted here" in refused.stdout
     assert undone == before
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_an_update_that_was_interrupted_says_how_it_is_undone(
+    skeleton: Path, tmp_path: Path
+) -> None:
+    off = f'case "$1" in {MOMENTS["before the files are written"]};; esac; exec "$GIT" "$@"'
+    path = f"{stub(tmp_path / 'bin', {'git': off})}:{clean_environment()['PATH']}"
+    update(skeleton, PATH=path, GIT=f"{shutil.which('git')}")
+
+    refused = update(skeleton)
+
+    assert refused.returncode != 0
+    assert (
+        "An update was interrupted here: undo what it did by 'git reset --hard'" in refused.stdout
+    )
 
 
 @pytest.mark.slow
@@ -681,3 +717,86 @@ def test_the_oldest_copier_that_is_allowed_renders_the_same(template: Path, tmp_
 
     assert done.returncode == 0, done.stdout
     assert run("diff -r newest oldest", tmp_path).stdout == ""
+
+
+VERSIONS = [*reversed(RELEASES), NOW, SOON, NEXT]
+SOME_EXAMPLES = st.sets(st.sampled_from(EXAMPLES), max_size=2).map(sorted)
+# What the template never changes of its own, so that it must be there after any update.
+LASTING = {
+    name: edit.get("stays", edit["becomes"])
+    for name, edit in EDITS_OF.items()
+    if edit["group"] == "raised" and not {"since", "all"} & edit.keys()
+    if not re.search(r"99\.0\.0|\\1|^$|^python:", edit.get("stays", edit["becomes"]))
+}
+
+
+class Life(RuleBasedStateMachine):
+    """A project that is edited and updated in any order, to any version and other answers."""
+
+    history: Path
+    folder: Path
+
+    @initialize(version=st.sampled_from(RELEASES), examples=SOME_EXAMPLES)
+    def begin(self, version: str, examples: list[str]) -> None:
+        """Make the project."""
+        self.mine: list[tuple[Path, str]] = []
+        self.version = version
+        self.project = Path(tempfile.mkdtemp(dir=self.folder), "project")
+        render(self.history, self.project, vcs_ref=version, examples=examples)
+        commit_all(self.project)
+
+    @rule(name=st.sampled_from(sorted(LASTING)))
+    def edit(self, name: str) -> None:
+        """Make an ordinary edit, if it has a place and was not made."""
+        file = self.project / EDITS_OF[name]["file"]
+        text = file.read_text("utf-8")
+        if re.search(EDITS_OF[name].get("pattern", ""), text) and LASTING[name] not in text:
+            file.write_text(made(EDITS_OF[name], text), "utf-8")
+            self.commit()
+            self.mine.append((file, LASTING[name]))
+
+    @rule(version=st.sampled_from(VERSIONS))
+    def take(self, version: str) -> None:
+        """Take a later version."""
+        self.version = max(self.version, version, key=VERSIONS.index)
+        self.change("--vcs-ref", self.version)
+
+    @rule(examples=SOME_EXAMPLES)
+    def answer(self, examples: list[str]) -> None:
+        """Choose other examples."""
+        self.change("--vcs-ref", self.version, "-d", f"examples={json.dumps(examples)}")
+
+    def change(self, *flags: str) -> None:
+        """Update, which must not conflict, and again, which must change nothing."""
+        done = update(self.project, *flags)
+        assert done.returncode == 0, done.stdout
+        self.commit()
+        before = files_of(self.project)
+        again = update(self.project, *flags)
+        assert again.returncode == 0, again.stdout
+        assert files_of(self.project) == before
+
+    def commit(self) -> None:
+        """Commit everything, if there is something."""
+        git("add --all", self.project)
+        git("commit -q --allow-empty --no-verify -m change", self.project)
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        """Every edit is there."""
+        assert [line for file, line in self.mine if line not in file.read_text("utf-8")] == []
+
+
+@pytest.mark.slow
+def test_no_life_of_a_project_loses_an_edit(history: Path, tmp_path: Path) -> None:
+    lives = type("Lives", (Life,), {"history": history, "folder": tmp_path})
+    # A life takes seconds: the first one that fails is told as it is, and not made shorter.
+    once = settings(
+        max_examples=8,
+        stateful_step_count=8,
+        phases=[Phase.generate],
+        deadline=None,
+        database=None,
+    )
+
+    run_state_machine_as_test(lives, settings=once)
