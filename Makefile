@@ -17,7 +17,7 @@ new: $(UV_NEEDED) ## make a project: DEST=../order-hub FLAGS="--defaults -d proj
 
 # For projects of releases whose own `make update` is Copier's: what bots raised would conflict there.
 COPIER = $(shell sed -n 's/^copier = \["\(.*\)"\]$$/\1/p' pyproject.toml)
-update: $(UV_NEEDED) ## bring a project of a release up to 0.5.0 to the newest version: DEST=../order-hub
+update: $(UV_NEEDED) ## bring a project of a release up to 0.6.0 to the newest version: DEST=../order-hub
 	@uv="$$(cd "$$(dirname "$(UV)")" && pwd)/uv" && cd "$${DEST:?say which project, as in DEST=../order-hub}" && \
 	  PYTHONPATH="$(CURDIR)/template" "$$uv" tool run --quiet --python '>=3.11' --from $(COPIER) python -B -m tooling.update \
 	  $(if $(PRETEND),--pretend,--format)

@@ -161,7 +161,7 @@ def update(project: Path, *flags: str, **variables: str) -> "subprocess.Complete
 
 
 def update_by_copier(project: Path) -> None:
-    """Update a project by Copier alone, as the releases up to 0.5.0 and hosted bots do."""
+    """Update a project by Copier alone, as the releases up to 0.6.0 and hosted bots do."""
     copier.run_update(project, defaults=True, overwrite=True, skip_answered=True, quiet=True)
 
 
