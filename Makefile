@@ -23,7 +23,7 @@ update: $(UV_NEEDED) ## bring a project of a release up to 0.6.0 to the newest v
 	  $(if $(PRETEND),--pretend,--format)
 
 bench: $(ENV) ## measure, each number as a ratio within one run, and what schedules find
-	@failed=0; for part in daily render "schedules --compare" project; do \
+	@failed=0; for part in daily render "schedules --compare" project fleet; do \
 	  $(BIN)/python -m benchmarks.$$part || failed=1; done; exit $$failed
 
 docs: $(ENV) ## write docs/gates.md anew from the matrix of minimal pairs, and docs/schedules.md from races

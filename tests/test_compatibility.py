@@ -98,6 +98,8 @@ def test_what_is_refused_now_no_release_accepted(
     question: str, version: str, questions: Questions, tmp_path: Path
 ) -> None:
     """An answer that a release took is recorded in projects, which could not be updated then."""
+    if question not in read_yaml(questions(version) / "copier.yml"):
+        pytest.skip(f"{version} does not ask this")
     accepted = [
         answer
         for answer in REFUSED[question]

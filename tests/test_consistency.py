@@ -21,7 +21,7 @@ from tests.helpers import (
 
 TARGETS = [
     "help", "setup", "format", "lint", "typecheck", "test", "coverage", "quality", "check", "hooks",
-    "update", "check-update", "demo", "profile", "worker", "pitfalls", "clean",
+    "update", "check-update", "update-request", "demo", "profile", "worker", "pitfalls", "clean",
 ]  # fmt: skip
 
 
@@ -72,6 +72,19 @@ def test_every_tool_is_pinned_exactly(full_project: Path) -> None:
 
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", pin) for pin in groups["tooling"])
     assert list(pins(groups["tooling"])) == sorted(pins(groups["tooling"]))
+
+
+def test_renovate_leaves_to_the_template_what_that_pins(full_project: Path) -> None:
+    """Copier, which Renovate runs, takes a pin that both raised for a conflict."""
+    tools = pins(read_toml(full_project / "pyproject.toml")["dependency-groups"]["tooling"])
+    workflows = (ROOT / "template/.github/workflows").iterdir()
+    actions = {
+        action for file in workflows for action in re.findall(r"uses: (.+)@", file.read_text())
+    }
+    rules = read_yaml(ROOT / "template/renovate.json")["packageRules"]
+
+    assert set(rules[1]["matchPackageNames"]) == {*tools, *actions, "uv_build"}
+    assert rules[1]["enabled"] is False
 
 
 def test_copier_has_one_version(full_project: Path) -> None:

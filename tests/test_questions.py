@@ -37,6 +37,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "coverage_threshold": ["0", "90", "100", 55],
     "examples": [[], ["clients"], ["workers", "storage"], EXAMPLES],
     "ci": [[], ["github"], ["gitlab"], ["github", "gitlab"]],
+    "updates": [[], ["ci"], ["renovate"], ["ci", "renovate"]],
 }
 
 REFUSED: dict[str, list[Any]] = {
@@ -64,6 +65,7 @@ REFUSED: dict[str, list[Any]] = {
     "coverage_threshold": ["", "-1", "101", "ninety", "90%", "9.5", 90.5, True, "1000"],
     "examples": [["client"], ["clients", "x"]],
     "ci": [["circleci"], ["GitHub"]],
+    "updates": [["dependabot"], ["CI"]],
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ FACTORS: dict[str, list[Any]] = {
     "description": ["", "Keeps orders in step.", "- \"x\" \\ <b> # 'y': *z* " * 7 + "."],
     "author_name": ["Ada", 'Jürgen "JJ" O\'Neil \\'],
     "repository_url": ["", "https://example.com/acme/order-hub"],
-    **{name: [True, False] for name in [*EXAMPLES, "github", "gitlab"]},
+    **{name: [True, False] for name in [*EXAMPLES, "github", "gitlab", "ci", "renovate"]},
 }
 ROWS = covertable.make(FACTORS, strength=2)
 QUICK = 6  # so many of them are not slow
@@ -40,7 +40,11 @@ FORBIDDEN_ON_WINDOWS = re.compile(r'["<>:|?*\\]|[. ]$|^(con|prn|aux|nul|com\d|lp
 
 def answers_of(row: dict[str, Any]) -> dict[str, Any]:
     """Return Copier's answers for a row, whose choices of several are yes or no each."""
-    several = {"examples": EXAMPLES, "ci": ["github", "gitlab"]}
+    several = {
+        "examples": EXAMPLES,
+        "ci": ["github", "gitlab"],
+        "updates": ["ci", "renovate"],
+    }
     answers = {name: answer for name, answer in row.items() if not isinstance(answer, bool)}
     return answers | {name: [one for one in several[name] if row[one]] for name in several}
 
@@ -190,6 +194,18 @@ def test_the_answered_ci_files_are_there_and_no_others(project: Path) -> None:
     assert (project / ".gitlab-ci.yml").exists() == ("gitlab" in ci)
 
 
+def test_who_was_answered_asks_for_updates_and_nobody_else(project: Path) -> None:
+    answers = read_yaml(project / ".copier-answers.yml")
+    ci, updates = answers["ci"], answers["updates"]
+    gitlab = project / ".gitlab-ci.yml"
+    jobs = read_yaml(gitlab) if gitlab.exists() else {}
+
+    workflow = project / ".github/workflows/update.yml"
+    assert workflow.exists() == ("ci" in updates and "github" in ci)
+    assert ("update" in jobs) == ("ci" in updates and "gitlab" in ci)
+    assert (project / "renovate.json").exists() == ("renovate" in updates)
+
+
 def test_the_answered_examples_are_there_and_no_others(project: Path) -> None:
     answers = read_yaml(project / ".copier-answers.yml")
     package = project / "src" / answers["package_name"]
@@ -224,10 +240,20 @@ def test_numbers_arrive_in_the_settings(project: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("file", [".github/workflows/ci.yml", ".gitlab-ci.yml"])
-def test_ci_files_fit_their_schema(file: str, render_small: Render) -> None:
-    project = render_small(ci=["github", "gitlab"])
-    schema = {".github/workflows/ci.yml": "github-workflows", ".gitlab-ci.yml": "gitlab-ci"}[file]
+@pytest.mark.parametrize(
+    ("file", "schema", "updates"),
+    [
+        (".github/workflows/ci.yml", "github-workflows", []),
+        (".github/workflows/update.yml", "github-workflows", ["ci"]),
+        (".gitlab-ci.yml", "gitlab-ci", []),
+        (".gitlab-ci.yml", "gitlab-ci", ["ci"]),
+        ("renovate.json", "renovate", ["renovate"]),
+    ],
+)
+def test_files_for_services_fit_their_schema(
+    file: str, schema: str, updates: list[str], render_project: Render
+) -> None:
+    project = render_project(ci=["github", "gitlab"], updates=updates)
 
     check = str(ROOT / ".venv/bin/check-jsonschema")
     done = run([check, "--builtin-schema", f"vendor.{schema}", file], project)
@@ -236,8 +262,8 @@ def test_ci_files_fit_their_schema(file: str, render_small: Render) -> None:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_workflows_are_secure(python: str, render_small: Render) -> None:
-    project = render_small(python_version=python)
+def test_workflows_are_secure(python: str, render_project: Render) -> None:
+    project = render_project(python_version=python, updates=["ci"])
 
     zizmor = str(ROOT / ".venv/bin/zizmor")
     done = run([zizmor, "--offline", "--pedantic", "--strict-collection", "."], project)
