@@ -329,6 +329,8 @@ def test_what_one_side_gave_up_is_not_brought_back_by_a_version(
     ("old", "own", "new"),
     [
         ("timeout = 30\n", "timeout = 60\n", "timeout = 31\n"),
+        ("seconds = 0.5\n", "seconds = 0.2\n", "seconds = 0.8\n"),
+        ("- id: a\n", "- id: a\n  y: 2\n", "- id: b\n"),
         ("a = 1\n", "a = 1\nb = 2\n", "a = 1\nb = 3\n"),
         ("a = 1\n", "", "a = 2\n"),
         ("a = 1\nb = 2\nc = 3\n", "x = 9\n", "a = 1\nb = 4\nc = 3\n"),

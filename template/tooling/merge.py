@@ -25,6 +25,8 @@ VERSION = re.compile(
     r"|(?<![\w.])\d{4}-\d\d-\d\d(?:T[\w:.+-]+)?"
     r"|(?<![\w.])v?\d+(?:\.\d+)+\w*(?:\.\w+)*"
 )
+# What stands before a number that is no version: a setting, such as seconds.
+NUMBER = re.compile(r"[^=<>!~:]=\s*$")
 WORD = re.compile(r"[\w.]+|\s+|.")
 
 
@@ -48,6 +50,7 @@ class Conflict(NamedTuple):
 
 # Where lines are changed: from the first to the one behind the last, which are the same for an insertion.
 Place = tuple[int, int]
+NOWHERE = (-1, -1)
 
 
 def merge(old: str, own: str, new: str, *, adjoining: bool = True) -> Merged:
@@ -121,7 +124,8 @@ def keyed(line: str) -> Iterator[tuple[str, re.Match[str]]]:
     """Yield each version of a line, with what stands before it, but for spaces and extras."""
     for match in VERSION.finditer(line):
         before = line[: match.start()]
-        if not before.lstrip().startswith("#"):
+        is_number = NUMBER.search(before) and match[0].count(".") == 1
+        if not is_number and not before.lstrip().startswith("#"):
             yield re.sub(r"\[.*?\]|\s", "", VERSION.sub("_", before)), match
 
 
@@ -244,10 +248,15 @@ def both(old: list[str], own: list[str], new: list[str], *, are_lines: bool) -> 
     """Return lines, or the words of one, with the changes of both sides; None if these cannot both be."""
     yours, theirs = edits(old, own), edits(old, new)
     if are_lines:
-        if orphans(old, yours, theirs):
+        # Somebody's own lines go nowhere unseen; what the template adds to a block goes with it.
+        if any(parent in theirs for parent in parents(old, yours).values()):
             return None
-        # What the template adds to a block goes with the block.
-        theirs = {place: theirs[place] for place in theirs.keys() - orphans(old, theirs, yours)}
+        homes = parents(old, theirs)
+        theirs = {
+            place: lines
+            for place, lines in theirs.items()
+            if yours.get(homes.get(place, NOWHERE)) != []
+        }
     changes = yours | theirs
     for place in yours.keys() & theirs.keys():
         joined = at_one_place(old, place, yours[place], theirs[place], are_lines=are_lines)
@@ -262,25 +271,26 @@ def both(old: list[str], own: list[str], new: list[str], *, are_lines: bool) -> 
     return result
 
 
-def orphans(
-    old: list[str], edits: Mapping[Place, list[str]], others: Mapping[Place, list[str]]
-) -> set[Place]:
-    """Return where lines are inserted below one that the others delete: a table, a target, an item."""
+def parents(old: list[str], edits: Mapping[Place, list[str]]) -> dict[Place, Place]:
+    """Return for each place where lines are inserted that of the line that they are to be a part of."""
     return {
-        (start, stop)
+        (start, stop): place_of_parent(old[:start], lines)
         for (start, stop), lines in edits.items()
-        if start == stop and not others.get(place_of_parent(old[:start], lines), ["stays"])
+        if start == stop
     }
 
 
 def place_of_parent(before: list[str], lines: list[str]) -> Place:
-    """Return the place of the line that lines belong to, as their indentation or a heading says."""
+    """Return the place of the line that lines belong to, as their indentation or a heading says.
+
+    It is nowhere where there is none.
+    """
     depth = min((depth_of(line) for line in lines if line.strip()), default=0)
     for number in reversed(range(len(before))):
         line = before[number]
         if line.strip() and (depth_of(line) < depth or line.startswith("[")):
             return number, number + 1
-    return -1, -1
+    return NOWHERE
 
 
 def depth_of(line: str) -> int:
