@@ -216,12 +216,13 @@ class Report:
         """Show what is not covered only where that alone fails the run."""
         controller = self._coverage()
         plugin: Any = self._config.pluginmanager.getplugin("_cov")
-        if is_red or not controller or plugin.cov_total is None:
+        if not controller or plugin.cov_total is None:
             return
-        if plugin.cov_total < (plugin.options.cov_fail_under or 0):
-            table = StringIO()
-            controller.cov.report(ignore_errors=True, file=table)
-            plugin.cov_report = StringIO(_shortened(table.getvalue().splitlines()))
+        plugin.cov_report = StringIO()
+        if plugin.cov_total < (plugin.options.cov_fail_under or 0) and not is_red:
+            controller.cov.report(ignore_errors=True, file=plugin.cov_report)
+            lines = plugin.cov_report.getvalue().splitlines()
+            plugin.cov_report = StringIO(_shortened(lines))
 
     def _coverage(self) -> Any:  # noqa: ANN401 - of pytest-cov
         """Return what measures coverage, None if nothing does or another report is asked for."""
