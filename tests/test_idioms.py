@@ -1,7 +1,9 @@
 """Correct but unusual code: no gate stops it, in ten shuffled schedules, on any Python, and each of it could fail."""
 
+import os
 import re
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -64,4 +66,8 @@ def edit(file: Path, old: str, new: str) -> None:
     """Replace what is there exactly once."""
     text = file.read_text(encoding="utf-8")
     assert text.count(old) == 1
-    file.write_text(text.replace(old, new), encoding="utf-8")
+    changed = text.replace(old, new)
+    file.write_text(changed, encoding="utf-8")
+    # Python knows bytecode by size and second: within one, that of the sound file would run.
+    second = crc32(changed.encode()) // 4
+    os.utime(file, (second, second))
