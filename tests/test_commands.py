@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Pipeline, Render
-from tests.helpers import PYTHONS, available_python, commit_all, path_without_uv, run, stub
+from tests.helpers import PYTHONS, available_python, commit_all, path_without_uv, run
 from tests.wheels import make_wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
@@ -420,16 +420,3 @@ def test_hooks_that_cannot_be_installed_do_not_stop_setup(render_project: Render
 
     assert done.returncode == 0, done.stdout
     assert "The git hooks are not installed." in done.stdout
-
-
-def test_an_update_that_leaves_conflicts_fails_and_names_the_files(
-    pipeline: Pipeline, tmp_path: Path
-) -> None:
-    """Copier ends well even then; the stub stands for a Copier that does."""
-    pipeline.write("notes.txt.rej", "a hunk\n")
-    path = stub(tmp_path / "bin", {"uv": "exit 0"})
-
-    done = pipeline.run("make update", PATH=f"{path}:{path_without_uv()}")
-
-    assert done.returncode != 0
-    assert "Resolve the conflicts in these files, then commit:\n./notes.txt.rej\n" in done.stdout

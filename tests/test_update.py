@@ -1,30 +1,39 @@
-"""Updates: a project finds its template again, takes its tooling and keeps its own files."""
+"""Updates: a project takes its tooling, keeps its own files, and nobody's lines conflict or are lost."""
 
 import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import copier
 import pytest
+from tooling.merge import Merged, merge
 
 from tests.helpers import (
     EXAMPLES,
     PYTHONS,
     ROOT,
     available_python,
+    clean_environment,
     commit_all,
     files_of,
     read_toml,
     read_yaml,
     render,
     run,
+    stub,
 )
 
 NEW_LINE = "# A newer version of the template.\n"
 
 
-# What users get by an update: the working tree, and changes on top of it.
+# What users get by an update: the working tree; a line more; and what releases change on top of it.
+NOW = "98.0.0"
+SOON = "98.1.0"
 NEXT = "99.0.0"
 RELEASES = re.findall(r"(?m)^## (\d+\.\d+\.\d+) ", (ROOT / "CHANGELOG.md").read_text("utf-8"))
 # The newest release answers quickly for all.
@@ -35,6 +44,10 @@ EACH_RELEASE = [
     )
     for version in RELEASES
 ]
+EDITS = read_toml(ROOT / "tests/edits.toml")
+EDITS_OF = {edit["name"]: edit for edit in EDITS["edit"]}
+# The texts of a file in a version and in the newest, by version and name.
+Renders = Callable[[str, str], tuple[str, str]]
 STARTERS = re.compile(
     r"src/|tests/(?!guard/|__init__[.]py)|docs/|README.md|CHANGELOG.md|LICENSE|compose.yaml"
 )
@@ -54,6 +67,15 @@ def history(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for version in RELEASES:
         search = ["git", "log", "--reverse", "--format=%H", f"-S## {version} (", "CHANGELOG.md"]
         git(f"tag {version} {run(search, folder).stdout.split()[0]}", folder)
+    git(f"tag {NOW}", folder)
+    for name in ["tooling.mk", "CHANGELOG.md", "src/{{ package_name }}/fan_out.py"]:
+        append(folder / "template" / name, NEW_LINE)
+    edit(folder / "CHANGELOG.md", "## Unreleased\n", f"## Unreleased\n\n## {SOON}\n\n- A line.\n")
+    release(folder, SOON)
+    for change in EDITS["release"]:
+        file = folder / "template" / change["file"]
+        file.write_text(made(change, file.read_text("utf-8")), "utf-8")
+    edit(folder / "CHANGELOG.md", f"## {SOON}\n", f"## {NEXT}\n\n- Pins.\n\n## {SOON}\n")
     release(folder, NEXT)
     return folder
 
@@ -65,14 +87,21 @@ def git(arguments: str, folder: Path) -> None:
 
 
 def release(template: Path, version: str) -> None:
-    """Change files of both owners, a pin, a dependency and a setting, and tag that."""
-    for name in ["tooling.mk", "CHANGELOG.md", "src/{{ package_name }}/fan_out.py"]:
-        append(template / "template" / name, NEW_LINE)
-    edit(template / "template/pyproject.toml.jinja", '"black==26.10.1"', '"black==26.10.0"')
-    edit(template / "template/pyproject.toml.jinja", '"stamina>=26.1.0"', '"stamina>=25.1.0"')
-    edit(template / "template/pytest.ini.jinja", "timeout = 30", "timeout = 31")
+    """Commit all changes of the template as a version."""
     git("commit -q --all -m Change", template)
     git(f"tag {version}", template)
+
+
+def made(change: dict[str, Any], text: str) -> str:
+    """Return a text with an edit of edits.toml, which must find its place."""
+    becomes: str = change["becomes"]
+    if "pattern" not in change:
+        return text + becomes
+    count = 0 if change.get("all") else 1
+    pattern: re.Pattern[str] = re.compile(change["pattern"])
+    result, found = pattern.subn(becomes, text, count=count)
+    assert found, change
+    return result
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -97,25 +126,32 @@ def add_what_users_add(project: Path) -> None:
     (project / "src/my_async_project/fan_out.py").write_text("# mine\n")
     (project / "tests/test_demo.py").write_text("# mine\n")
     (project / "tests/__init__.py").write_text("# mine\n")
-    append(project / "Makefile", "\nmine: ## my own target\n\t@echo mine\n")
-    append(project / "pytest.ini", "    mine: a marker of my own\n")
-    append(project / "pyproject.toml", "\n[tool.mine]\nsetting = true\n")
-    append(project / ".gitignore", "/mine/\n")
-    for command in ["uv add --no-sync anyio zipp", "uv add --no-sync --dev attrs"]:
+    for command in [
+        "uv add --no-sync anyio zipp",
+        "uv add --no-sync --dev attrs",
+        "uv remove --no-sync --group tooling looptime",
+    ]:
         done = run(command, project)
         assert done.returncode == 0, done.stdout
 
 
-def update(project: Path, version: str) -> None:
-    """Update a project as `make update` does."""
-    copier.run_update(
-        project,
-        defaults=True,
-        overwrite=True,
-        skip_answered=True,
-        quiet=True,
-        vcs_ref=version,
-    )
+def edit_as_users_do(project: Path, version: str, group: str) -> None:
+    """Make the ordinary edits of one group that a release has a place for."""
+    for change in EDITS["edit"]:
+        if change["group"] == group and change.get("since", "0") <= version:
+            file = project / change["file"]
+            file.write_text(made(change, file.read_text("utf-8")), "utf-8")
+
+
+def update(project: Path, *flags: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Update a project as `make update` does, but for the formatters, to the newest version unless told."""
+    command = [sys.executable, "-B", "-m", "tooling.update", "--defaults", *flags]
+    return run(command, project, PYTHONPATH=str(ROOT / "template"), **variables)
+
+
+def update_by_copier(project: Path) -> None:
+    """Update a project by Copier alone, as the releases up to 0.5.0 and hosted bots do."""
+    copier.run_update(project, defaults=True, overwrite=True, skip_answered=True, quiet=True)
 
 
 @pytest.fixture(scope="module", params=EACH_RELEASE)
@@ -126,8 +162,10 @@ def updated(
     project = tmp_path_factory.mktemp("updated") / "project"
     render(history, project, vcs_ref=request.param)
     add_what_users_add(project)
+    edit_as_users_do(project, request.param, "raised")
     commit_all(project)
-    update(project, NEXT)
+    done = update(project)
+    assert done.returncode == 0, done.stdout
     return project
 
 
@@ -135,8 +173,7 @@ def test_the_tooling_is_updated(updated: Path) -> None:
     tools = read_toml(updated / "pyproject.toml")["dependency-groups"]["tooling"]
 
     assert (updated / "tooling.mk").read_text().endswith(NEW_LINE)
-    assert "timeout = 31\n" in (updated / "pytest.ini").read_text()
-    assert "black==26.10.0" in tools
+    assert {"black==99.1.0", "ruff==99.0.0", "pytest-next==99.0.0"} <= set(tools)
     assert read_yaml(updated / ".copier-answers.yml")["_commit"] == NEXT
 
 
@@ -155,22 +192,157 @@ def test_what_users_deleted_stays_away(name: str, updated: Path) -> None:
     assert not (updated / name).exists()
 
 
-def test_what_users_added_stays(updated: Path) -> None:
+def test_what_users_added_and_removed_by_uv_stays(updated: Path) -> None:
     settings = read_toml(updated / "pyproject.toml")
-    dependencies = " ".join(settings["project"]["dependencies"])
+    groups = settings["dependency-groups"]
 
+    assert re.search("anyio>=.* zipp>=", " ".join(settings["project"]["dependencies"]))
+    assert "attrs>=" in groups["dev"][-1]
+    assert "looptime" not in " ".join(groups["tooling"])
+
+
+def test_an_own_target_works_after_an_update(updated: Path) -> None:
     assert run("make mine", updated).stdout == "mine\n"
-    assert re.search("stamina>=25.* anyio>=.* zipp>=", dependencies)
-    assert "attrs>=" in settings["dependency-groups"]["dev"][-1]
-    assert settings["tool"]["mine"] == {"setting": True}
-    assert (updated / "pytest.ini").read_text().endswith("    mine: a marker of my own\n")
-    assert (updated / ".gitignore").read_text().endswith("/mine/\n")
 
 
 def test_nothing_conflicts(updated: Path) -> None:
-    assert not [name for name, text in files_of(updated).items() if b"<<<<<<<" in text]
+    assert not [name for name, text in files_of(updated).items() if b"\n<<<<<<< " in text]
     assert run("git ls-files --unmerged", updated).stdout == ""
     assert not list(updated.rglob("*.rej"))
+
+
+def test_a_second_update_changes_nothing_and_says_so(updated: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(updated, tmp_path / "project")
+    commit_all(project)
+    before = files_of(project)
+
+    done = update(project)
+
+    assert done.stdout == f"The project is current: {NEXT} is the template's newest version.\n"
+    assert files_of(project) == before
+
+
+@pytest.fixture(scope="session")
+def renders(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Renders:
+    """Return a function that gives a file of a version, and of the newest with the same answers."""
+    folder = tmp_path_factory.mktemp("renders")
+
+    def read(version: str, name: str) -> tuple[str, str]:
+        old, new = folder / version, folder / f"{version}-next"
+        if not new.exists():
+            render(history, old, vcs_ref=version)
+            render(history, new, vcs_ref=NEXT, examples=examples_of(old))
+        return (old / name).read_text("utf-8"), (new / name).read_text("utf-8")
+
+    return read
+
+
+def examples_of(project: Path) -> list[str]:
+    """Return which examples a project was made with; which these are by default depends on its version."""
+    examples: list[str] = read_yaml(project / ".copier-answers.yml")["examples"]
+    return examples
+
+
+@pytest.mark.parametrize("version", EACH_RELEASE)
+@pytest.mark.parametrize("name", EDITS_OF)
+def test_an_ordinary_edit_is_kept_by_an_update(name: str, version: str, renders: Renders) -> None:
+    change = EDITS_OF[name]
+    if change.get("since", "0") > version:
+        pytest.skip(f"{version} has not what is edited")
+    old, new = renders(version, change["file"])
+
+    merged = merge(old, made(change, old), new)
+
+    assert not merged.has_conflicts
+    assert kept(change, merged.text, new)
+
+
+def kept(change: dict[str, Any], text: str, new: str) -> bool:
+    """Return whether a text has what an edit says that it leaves, or is the new one with the edit."""
+    return change["stays"] in text if "stays" in change else text == made(change, new)
+
+
+@pytest.mark.parametrize("version", EACH_RELEASE[:-2])
+def test_every_check_of_the_guard_can_be_switched_off(version: str, renders: Renders) -> None:
+    old, new = renders(version, "pytest.ini")
+    lines = re.findall(r"(?m)^    (?:leaked-)?[a-z]+-?[a-z]+$", old.partition("guard_checks")[2])
+
+    merged = {line: merge(old, old.replace(f"{line}\n", ""), new) for line in lines}
+
+    assert {line: result.text for line, result in merged.items()} == {
+        line: new.replace(f"{line}\n", "") for line in lines
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "new", "winner", "sentence"),
+    [
+        ("x==1.10", "x==1.9", "x==1.10", "x 1.10 is yours; the template has 1.9"),
+        ("x==1.9", "x==1.10", "x==1.10", "x 1.10 is the template's; you had 1.9"),
+        ("x==2.0rc1", "x==2.0", "x==2.0", "x 2.0 is the template's; you had 2.0rc1"),
+        (
+            'day = "2026-12-01"',
+            'day = "2026-11-30T00:00:00Z"',
+            'day = "2026-12-01"',
+            "day 2026-12-01 is yours; the template has 2026-11-30T00:00:00Z",
+        ),
+        (
+            f"a/b@{'0' * 40} # v7.1.0",
+            f"a/b@{'f' * 40} # v7.0.9",
+            f"a/b@{'0' * 40} # v7.1.0",
+            "a/b v7.1.0 is yours; the template has v7.0.9",
+        ),
+    ],
+)
+def test_the_newer_version_wins(own: str, new: str, winner: str, sentence: str) -> None:
+    old = {"x": "x==1.0", "d": 'day = "2026-01-01"', "a": f"a/b@{'1' * 40} # v1.0.0"}[own[0]]
+
+    merged = merge(f"{old}\n", f"{own}\n", f"{new}\n")
+
+    assert merged.text == f"{winner}\n"
+    assert merged.settled == [sentence]
+    assert not merged.has_conflicts
+
+
+@pytest.mark.parametrize(
+    ("own", "new", "merged"),
+    [("x==1.1\n", "", ""), ("", "x==1.1\n", ""), ("x>=1.0\n", "x==1.1\n", "x>=1.0\n")],
+)
+def test_what_one_side_gave_up_is_not_brought_back_by_a_version(
+    own: str, new: str, merged: str
+) -> None:
+    assert merge("x==1.0\n", own, new) == Merged(merged, has_conflicts=False, settled=[])
+
+
+@pytest.mark.parametrize(
+    ("old", "own", "new"),
+    [
+        ("timeout = 30\n", "timeout = 60\n", "timeout = 31\n"),
+        ("a = 1\n", "a = 1\nb = 2\n", "a = 1\nb = 3\n"),
+        ("a = 1\n", "", "a = 2\n"),
+        ("a = 1\nb = 2\nc = 3\n", "x = 9\n", "a = 1\nb = 4\nc = 3\n"),
+        ("a = 1\r\n", "a = 2\r\n", "a = 3\r\n"),
+        ("a = 1\n", "a = \0\n", "a = 3\n"),
+    ],
+)
+def test_what_cannot_both_be_is_a_conflict(old: str, own: str, new: str) -> None:
+    merged = merge(old, own, new)
+
+    assert merged.has_conflicts
+    assert "<<<<<<< yours\n" in merged.text
+
+
+def test_a_comment_that_both_changed_is_the_users() -> None:
+    texts = ("# One.\na = 1\n", "# Mine.\na = 2\n", "# Two.\na = 1\n")
+
+    assert merge(*texts) == Merged(texts[1], has_conflicts=False, settled=[])
+
+
+def test_changes_of_code_that_touch_are_a_conflict() -> None:
+    texts = ("a()\nb()\n", "A()\nb()\n", "a()\nB()\n")
+
+    assert merge(*texts).text == "A()\nB()\n"
+    assert merge(*texts, adjoining=False).has_conflicts
 
 
 @pytest.mark.parametrize("version", EACH_RELEASE)
@@ -193,11 +365,27 @@ def test_an_update_of_tooling_ends_where_a_copy_begins(
     commit_all(project)
     starters = {name: text for name, text in files_of(project).items() if STARTERS.match(name)}
 
-    update(project, NEXT)
+    update(project)
 
-    fresh = files_of(render(history, tmp_path / "fresh", vcs_ref=NEXT, **answers))
+    same = answers | {"examples": examples_of(project)}
+    fresh = files_of(render(history, tmp_path / "fresh", vcs_ref=NEXT, **same))
     tooling = {name: text for name, text in fresh.items() if not STARTERS.match(name)}
     assert files_of(project) == starters | tooling
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", RELEASES)
+def test_copier_alone_does_the_same_where_nothing_was_changed(
+    version: str, history: Path, tmp_path: Path
+) -> None:
+    projects = [render(history, tmp_path / name, vcs_ref=version) for name in ("one", "other")]
+    for project in projects:
+        commit_all(project)
+
+    update(projects[0])
+    update_by_copier(projects[1])
+
+    assert files_of(projects[0]) == files_of(projects[1])
 
 
 @pytest.mark.slow
@@ -212,27 +400,248 @@ def test_a_project_passes_its_gates_after_an_update(
         pytest.skip(f"there is no Python {python} here")
     project = render(history, tmp_path / "project", vcs_ref=version)
     commit_all(project)
-    update(project, NEXT)
+    update(project, "--vcs-ref", NOW)
 
     done = run("make quality", project, UV_PYTHON=python, PYTEST_ADDOPTS="--seeds=0 --no-cov")
 
     assert done.returncode == 0, done.stdout
 
 
+@pytest.fixture(scope="module")
+def rendered_skeleton(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project without examples, of the version before the newest."""
+    folder = tmp_path_factory.mktemp("skeleton") / "project"
+    return render(history, folder, vcs_ref=SOON, examples=[])
+
+
+@pytest.fixture
+def skeleton(rendered_skeleton: Path, tmp_path: Path) -> Path:
+    """Return a copy of it that is committed."""
+    project = shutil.copytree(rendered_skeleton, tmp_path / "project")
+    commit_all(project)
+    return project
+
+
+def test_what_an_update_would_change_is_shown_and_not_done(skeleton: Path) -> None:
+    before = everything_in(skeleton)
+
+    done = update(skeleton, "--pretend")
+
+    assert f"From the template's version {SOON} to {NEXT}.\n\n## {NEXT}\n\n- Pins.\n" in done.stdout
+    assert f"## {SOON}\n" not in done.stdout
+    assert "  changed  pyproject.toml\n" in done.stdout
+    assert everything_in(skeleton) == before
+
+
+def everything_in(folder: Path) -> dict[Path, bytes]:
+    """Return the files of a folder, git's own, too, but for its cache of when files were changed."""
+    return {
+        path: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "index"
+    }
+
+
+@pytest.mark.slow
+def test_versions_that_both_raised_are_named(skeleton: Path) -> None:
+    edit_as_users_do(skeleton, NEXT, "lowered")
+    commit_all(skeleton)
+
+    done = update(skeleton)
+
+    assert (
+        "\nRaised by both sides; the newer one wins:\n  pyproject.toml: exclude-newer"
+        " 2099-01-01T00:00:00Z is the template's; you had 2026-11-22\n"
+    ) in done.stdout
+
+
+def test_a_conflict_is_named_and_cannot_be_committed(skeleton: Path) -> None:
+    edit(skeleton / ".github/workflows/ci.yml", "make check SEEDS=5", "make check SEEDS=50")
+    commit_all(skeleton)
+
+    done = update(skeleton)
+    again = update(skeleton)
+
+    named = "Resolve the conflicts in these files, then commit:\n  .github/workflows/ci.yml\n"
+    assert done.returncode != 0
+    assert done.stdout.endswith(f"\n{named}'git reset --hard' undoes the update.\n")
+    assert run("git commit --no-verify -m x", skeleton).returncode != 0
+    assert again.stdout == named
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("mine.txt", "Commit or stash these first, so that an update can be undone:"),
+        ("pytest.ini.rej", "Resolve the conflicts in these files, then commit:"),
+    ],
+)
+def test_what_is_not_committed_is_named(name: str, sentence: str, skeleton: Path) -> None:
+    (skeleton / name).write_text("mine\n")
+    before = files_of(skeleton)
+
+    done = update(skeleton)
+
+    assert done.returncode != 0
+    assert done.stdout == f"{sentence}\n  {name}\n"
+    assert files_of(skeleton) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("_commit: ", "_commit: 7", "The template has no version 7"),
+        ("_src_path: ", "_src_path: /nowhere", "The template cannot be fetched from /nowhere"),
+        ("_src_path: ", "# ", "does not say which template this comes from"),
+        ("_commit: ", "{", "cannot be read: restore it from git."),
+    ],
+)
+def test_answers_without_a_way_to_the_template_are_refused(
+    old: str, new: str, sentence: str, skeleton: Path
+) -> None:
+    edit(skeleton / ".copier-answers.yml", old, new)
+    commit_all(skeleton)
+
+    done = update(skeleton)
+
+    assert done.returncode != 0
+    assert sentence in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("-d line_length=7", "type e.g. 100: a line may have from 72 to 160 characters."),
+        ("-d examples=clients", "several choices are typed as in -d examples=[clients,queues]"),
+        ("-d examples", "examples is no answer"),
+        ("-d 'x", "close every quote"),
+    ],
+)
+def test_an_answer_that_is_refused_changes_nothing(
+    flags: str, sentence: str, skeleton: Path
+) -> None:
+    before = files_of(skeleton)
+
+    done = update(skeleton, FLAGS=flags)
+
+    assert done.returncode != 0
+    assert sentence in done.stdout
+    assert files_of(skeleton) == before
+
+
+@pytest.mark.slow
+def test_an_update_that_was_interrupted_is_undone_by_git(skeleton: Path, tmp_path: Path) -> None:
+    """The stub stands for a machine that goes off before the files are written."""
+    before = files_of(skeleton)
+    real = shutil.which("git")
+    off = f'case "$1" in checkout-index) kill -9 $PPID;; esac; exec {real} "$@"'
+    path = f"{stub(tmp_path / 'bin', {'git': off})}:{clean_environment()['PATH']}"
+
+    interrupted = update(skeleton, PATH=path)
+    refused = update(skeleton)
+    git("reset -q --hard", skeleton)
+    undone = files_of(skeleton)
+    done = update(skeleton)
+
+    assert interrupted.returncode < 0
+    assert "An update was interrupted here" in refused.stdout
+    assert undone == before
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_what_a_person_ignores_everywhere_is_updated_all_the_same(
+    skeleton: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "ignored").write_text("*.ini\n")
+    (tmp_path / "gitconfig").write_text(f"[core]\nexcludesFile = {tmp_path}/ignored\n")
+
+    update(skeleton, GIT_CONFIG_GLOBAL=str(tmp_path / "gitconfig"))
+
+    assert "    lost-time\n" in (skeleton / "pytest.ini").read_text()
+
+
+@pytest.mark.slow
+def test_a_file_that_git_ignores_is_not_overwritten(skeleton: Path) -> None:
+    append(skeleton / ".gitignore", "/src/my_async_project/threads.py\n")
+    (skeleton / "src/my_async_project/threads.py").write_text("mine\n")
+    commit_all(skeleton)
+
+    done = update(skeleton, "-d", "examples=[storage]")
+
+    assert done.returncode != 0
+    assert "in the way, and git ignores them:\n  src/my_async_project/threads.py" in done.stdout
+    assert run("git status --porcelain", skeleton).stdout == ""
+
+
+@pytest.mark.slow
+def test_an_example_that_is_chosen_later_comes_whole(
+    history: Path, skeleton: Path, tmp_path: Path
+) -> None:
+    (skeleton / "tests/test_demo.py").unlink()
+    commit_all(skeleton)
+
+    update(skeleton, "-d", "examples=[storage]")
+
+    fresh = files_of(render(history, tmp_path / "fresh", vcs_ref=NEXT, examples=["storage"]))
+    there = files_of(skeleton)
+    assert fresh.keys() - there.keys() == {"tests/test_demo.py"}
+    assert there["pyproject.toml"] == fresh["pyproject.toml"]
+
+
+@pytest.mark.slow
+def test_an_example_that_is_dropped_leaves_what_was_changed(history: Path, tmp_path: Path) -> None:
+    project = render(history, tmp_path / "project", vcs_ref=SOON, examples=["storage"])
+    append(project / "src/my_async_project/storage/files.py", "# mine\n")
+    commit_all(project)
+
+    done = update(project, "-d", "examples=[]")
+
+    mine = "src/my_async_project/storage/files.py"
+    fresh = files_of(render(history, tmp_path / "fresh", vcs_ref=NEXT, examples=[]))
+    assert files_of(project).keys() - fresh.keys() == {mine}
+    assert not (project / "tests/storage").exists()
+    assert f"Not the template's any more, but left, as you changed them:\n  {mine}\n" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_project_in_a_folder_of_a_repository_is_updated_alone(
+    history: Path, tmp_path: Path
+) -> None:
+    project = render(history, tmp_path / "all/project", vcs_ref=RELEASES[0], examples=[])
+    (tmp_path / "all/other").write_text("other\n")
+    commit_all(tmp_path / "all")
+    (tmp_path / "all/other").write_text("changed\n")
+
+    done = update(project)
+
+    status = run("git status --porcelain", tmp_path / "all").stdout
+    assert done.returncode == 0, done.stdout
+    assert " M other\n" in status
+    assert "A  project/tooling/update.py\n" in status
+
+
 @pytest.mark.slow
 def test_make_says_that_there_is_an_update_and_takes_it(history: Path, tmp_path: Path) -> None:
-    project = render(history, tmp_path / "project", vcs_ref=RELEASES[0], examples=[])
+    project = render(history, tmp_path / "project", vcs_ref=NOW, examples=[])
+    append(project / "src/my_async_project/fan_out.py", "unformatted  = 1\n")
     commit_all(project)
     outdated = run("make check-update", project)
 
-    done = run("make update", project)
-    commit_all(project)
-    current = run("make check-update", project)
+    shown = run("make update PRETEND=1", project)
+    done = run(["make", "update", f"FLAGS=--vcs-ref={SOON}"], project)
 
-    assert NEXT in outdated.stdout
+    assert f"The project has the template's version {NOW}; {NEXT} is there.\n" in outdated.stdout
+    assert f"## {SOON}\n\n- A line.\n" in outdated.stdout
+    assert "Nothing was changed" in shown.stdout
     assert done.returncode == 0, done.stdout
-    assert "up-to-date" in current.stdout
+    assert "\nNext:\n  make quality\n" in done.stdout
+    assert "unformatted = 1\n" in (project / "src/my_async_project/fan_out.py").read_text()
     assert (project / "tooling.mk").read_text().endswith(NEW_LINE)
+    assert run("git diff --name-only", project).stdout == ""
 
 
 @pytest.mark.slow

@@ -1,0 +1,297 @@
+"""Merges what the user and the template changed in one text file.
+
+git merges, as it merges branches. Before that, versions and dates are settled: every release and
+every bot raises them, so the newer one wins. After that, what git takes for a conflict only because
+two changes touch each other is put together.
+"""
+
+import re
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from packaging.version import InvalidVersion, Version
+
+LABELS = ["yours", "the template before", "the template now"]
+
+VERSION = re.compile(
+    r"(?<=@)(?:[0-9a-f]{40}|v?\d[\w.]*)(?: +# *v?\d[\w.]*)?"  # a commit, with its version behind it
+    r"|(?<![\w.])\d{4}-\d\d-\d\d(?:T[\w:.+-]+)?"
+    r"|(?<![\w.])v?\d+(?:\.\d+)+\w*(?:\.\w+)*"
+)
+WORD = re.compile(r"[\w.]+|\s+|.")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge gives."""
+
+    text: str
+    has_conflicts: bool
+    # The versions and dates that both sides changed, in words.
+    settled: list[str]
+
+
+class Conflict(NamedTuple):
+    """Lines that git cannot merge."""
+
+    old: list[str]
+    own: list[str]
+    new: list[str]
+
+
+# Where lines are changed: from the first to the one behind the last, which are the same for an insertion.
+Place = tuple[int, int]
+
+
+def merge(old: str, own: str, new: str, *, adjoining: bool = True) -> Merged:
+    """Merge what the user made of the old text with what the template made of it.
+
+    Without `adjoining`, changes that touch each other are conflicts, as they are for git.
+    """
+    texts, settled = settle_versions(old, own, new)
+    merged = ""
+    has_conflicts = False
+    for part in merged_by_git(*texts):
+        if isinstance(part, Conflict):
+            lines = put_together(part) if adjoining else None
+            has_conflicts = has_conflicts or lines is None
+            merged += "".join(marked(part) if lines is None else lines)
+        else:
+            merged += part
+    return Merged(merged, has_conflicts, settled)
+
+
+# Versions and dates.
+
+
+def settle_versions(*texts: str) -> tuple[list[str], list[str]]:
+    """Return the old, own and new text, all with the versions that win, and what both had changed."""
+    old, own, new = (text.splitlines(keepends=True) for text in texts)
+    shared = lines_in(own, old)
+    before, yours, now = (
+        versions_of(lines) for lines in (old, [own[number] for number in sorted(shared)], new)
+    )
+    winners: dict[str, str] = {}
+    settled = []
+    for key, found in before.items():
+        # A line that one side deleted is the other's alone, whatever its version.
+        candidates = [found, yours.get(key, found), now.get(key, found)]
+        if any(len(versions) > 1 for versions in candidates):
+            continue
+        [first], [mine], [theirs] = candidates
+        if key not in now:
+            winners[key] = first
+        elif mine in {first, theirs}:
+            winners[key] = theirs
+        elif theirs == first:
+            winners[key] = mine
+        else:
+            winners[key] = newer(mine, theirs)
+            settled.append(sentence(key, mine, theirs, winners[key]))
+    for number in shared:
+        own[number] = with_versions(own[number], winners)
+    old, new = ([with_versions(line, winners) for line in lines] for lines in (old, new))
+    return ["".join(lines) for lines in (old, own, new)], sorted(settled)
+
+
+def lines_in(lines: list[str], others: list[str]) -> set[int]:
+    """Return the numbers of lines that the others have, too, whatever their versions."""
+    theirs, ours = ([next(keyed(line), (line,))[0] for line in text] for text in (others, lines))
+    blocks = SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
+    return {number for block in blocks for number in range(block.b, block.b + block.size)}
+
+
+def versions_of(lines: list[str]) -> dict[str, set[str]]:
+    """Return the versions and dates of lines, by what stands before them."""
+    found = defaultdict(set)
+    for line in lines:
+        for key, match in keyed(line):
+            found[key].add(match[0])
+    return dict(found)
+
+
+def keyed(line: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """Yield each version of a line, with what stands before it, but for spaces and extras."""
+    for match in VERSION.finditer(line):
+        before = line[: match.start()]
+        if not before.lstrip().startswith("#"):
+            yield re.sub(r"\[.*?\]|\s", "", VERSION.sub("_", before)), match
+
+
+def with_versions(line: str, winners: Mapping[str, str]) -> str:
+    """Return a line with the versions that win."""
+    for key, match in reversed(list(keyed(line))):
+        if key in winners:
+            line = line[: match.start()] + winners[key] + line[match.end() :]
+    return line
+
+
+def newer(yours: str, now: str) -> str:
+    """Return the newer of two versions or dates, yours where nothing tells."""
+    dates = [re.match(r"\d{4}-", value) for value in (yours, now)]
+    try:
+        # Dates are written so that they sort.
+        return max(yours, now, key=str if all(dates) else as_version)
+    except InvalidVersion:
+        return yours
+
+
+def as_version(value: str) -> Version:
+    """Return the version that a pin says; an InvalidVersion says that it says none."""
+    return Version(shown(value))
+
+
+def shown(value: str) -> str:
+    """Return the part of a pin that people read: of a commit, the version behind it."""
+    return value.rpartition("# ")[2]
+
+
+def sentence(key: str, yours: str, now: str, winner: str) -> str:
+    """Return what was settled, in words."""
+    name = re.findall(r"[\w./-]*\w", key)[-1]
+    if winner == yours:
+        return f"{name} {shown(yours)} is yours; the template has {shown(now)}"
+    return f"{name} {shown(now)} is the template's; you had {shown(yours)}"
+
+
+# Lines.
+
+
+def merged_by_git(*texts: str) -> Iterator[str | Conflict]:
+    """Yield the merged text in parts: what is merged, and between that, what is not."""
+    with TemporaryDirectory() as folder:
+        files = [Path(folder, name) for name in ("old", "own", "new")]
+        for file, text in zip(files, texts, strict=True):
+            file.write_text(text, encoding="utf-8", newline="")
+        old, own, new = files
+        labels = [word for label in LABELS for word in ("-L", label)]
+        command = ["git", "merge-file", "--stdout", "--diff3", *labels, *map(str, (own, old, new))]
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git
+    if done.returncode > 127:
+        # Not even text: there are fewer conflicts than that.
+        yield Conflict(*(text.splitlines(keepends=True) for text in texts))
+        return
+    yours, before, now = LABELS
+    parts = re.split(
+        rf"(?ms)^<<<<<<< {yours}\r?\n(.*?)^[|]+ {before}\r?\n(.*?)^=======\r?\n(.*?)"
+        rf"^>>>>>>> {now}\r?\n",
+        done.stdout.decode(),
+    )
+    yield parts[0]
+    for own_text, old_text, new_text, after in zip(*[iter(parts[1:])] * 4, strict=True):
+        texts_here = (old_text, own_text, new_text)
+        yield Conflict(*(text.splitlines(keepends=True) for text in texts_here))
+        yield after
+
+
+def marked(conflict: Conflict) -> list[str]:
+    """Return the lines of a conflict as git marks them."""
+    yours, before, now = LABELS
+    return [
+        f"<<<<<<< {yours}\n",
+        *conflict.own,
+        f"||||||| {before}\n",
+        *conflict.old,
+        "=======\n",
+        *conflict.new,
+        f">>>>>>> {now}\n",
+    ]
+
+
+def put_together(conflict: Conflict) -> list[str] | None:
+    """Return the lines with the changes of both sides, None if these cannot both be."""
+    old, own, new = conflict
+    for strip in (without_comment_lines, without_comments):
+        if own == strip(old):
+            return strip(new)
+    # A comment behind a line is the template's, as long as nobody else changed the line.
+    lines = dict(zip(without_comments(new), without_comment_lines(new), strict=True))
+    renewed = {line: lines.get(without_comment(line), line) for line in old}
+    merged = both(
+        [renewed[line] for line in old],
+        [renewed.get(line, line) for line in own],
+        new,
+        are_lines=True,
+    )
+    if merged is None and without_comments(old) == without_comments(new):
+        return own
+    return merged
+
+
+def without_comments(lines: list[str]) -> list[str]:
+    """Return lines of TOML, YAML, INI or make without any comment."""
+    return [without_comment(line) for line in without_comment_lines(lines)]
+
+
+def without_comment(line: str) -> str:
+    """Return a line without the comment behind it."""
+    return re.sub(r"(?<=\S)\s+#.*", "", line)
+
+
+def without_comment_lines(lines: list[str]) -> list[str]:
+    """Return the lines that are more than a comment."""
+    return [line for line in lines if not line.lstrip().startswith("#")]
+
+
+def both(old: list[str], own: list[str], new: list[str], *, are_lines: bool) -> list[str] | None:
+    """Return lines, or the words of one, with the changes of both sides; None if these cannot both be."""
+    yours, theirs = edits(old, own), edits(old, new)
+    changes = yours | theirs
+    for place in yours.keys() & theirs.keys():
+        joined = at_one_place(old, place, yours[place], theirs[place], are_lines=are_lines)
+        if joined is None:
+            return None
+        changes[place] = joined
+    if any(start < stop for (_, stop), (start, _) in pairwise(sorted(changes))):
+        return None
+    result = list(old)
+    for (start, stop), lines in sorted(changes.items(), reverse=True):
+        result[start:stop] = lines
+    return result
+
+
+def at_one_place(
+    old: list[str], place: Place, own: list[str], new: list[str], *, are_lines: bool
+) -> list[str] | None:
+    """Return what becomes of lines or words that both sides changed, None if it cannot be both."""
+    start, stop = place
+    if own == new:
+        return own
+    if start == stop:
+        return None if are_lines and names(own) & names(new) else new + own
+    if are_lines and len(own) == len(new) == 1:
+        words = (WORD.findall(line) for line in (old[start], *own, *new))
+        line = both(*words, are_lines=False)
+        return None if line is None else ["".join(line)]
+    return None
+
+
+def names(lines: list[str]) -> set[str]:
+    """Return what lines set, without what is indented below it: items, or names before a value."""
+    said = [line.rstrip() for line in lines if line.strip()]
+    depth = min((len(line) - len(line.lstrip()) for line in said), default=0)
+    texts = [line.strip() for line in said if not line[depth].isspace()]
+    return {text if text.startswith(("-", '"')) else re.split("[:=]", text)[0] for text in texts}
+
+
+def edits(old: list[str], changed: list[str]) -> dict[Place, list[str]]:
+    """Return what became of which part, each line for itself where it was replaced or deleted."""
+    found = {}
+    matcher = SequenceMatcher(None, old, changed, autojunk=False)
+    for kind, start, stop, begin, end in matcher.get_opcodes():
+        if kind == "equal":
+            continue
+        lines = changed[begin:end]
+        if len(lines) in {0, stop - start}:
+            for number in range(start, stop):
+                found[number, number + 1] = lines[number - start : number - start + 1]
+        else:
+            found[start, stop] = lines
+    return found
