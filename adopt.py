@@ -387,6 +387,10 @@ class Plan:
         if name == ".pre-commit-config.yaml" and "pytest.ini" in self._own:
             # An option of the guard, which their settings do not load yet.
             text = text.replace(" --processes=auto", "")
+        tests = self._project.folder / "tests"
+        if name == "pytest.ini" and tests.is_dir() and not (tests / "__init__.py").exists():
+            # They may import each other from there, as pytest by itself lets them.
+            text = text.replace("\npythonpath = .\n", "\npythonpath = . tests\n")
         return text
 
     def _added(self) -> dict[str, str]:
@@ -396,10 +400,6 @@ class Plan:
             is_there = os.path.lexists(self._project.folder / name)
             if file.is_file() and name not in self._own and not is_there:
                 added[name] = self._text(name)
-        if "tests/__init__.py" in added and (self._project.folder / "tests").is_dir():
-            added["pytest.ini"] = added["pytest.ini"].replace(
-                "\npythonpath = .\n", "\npythonpath = . tests\n"
-            )
         return added
 
     # pyproject.toml.

@@ -277,6 +277,7 @@ def test_an_offer_keeps_what_is_theirs(adopt: Adopt, tmp_path: Path) -> None:
     repositories = read_yaml(project / ".pre-commit-config.yaml")["repos"]
     assert re.search(r"\naddopts = -p tests\.guard\.plugin .*\n    -ra\n", settings)
     assert "\n    nightly: runs at night\n" in settings
+    assert "\npythonpath = . tests\n" in settings
     assert [each["hooks"][0]["id"] for each in repositories] == ["ours", "black"]
     assert repositories[1]["hooks"][0]["stages"] == ["pre-commit"]
     assert repositories[1]["hooks"][-1]["stages"] == ["pre-commit", "manual"]
