@@ -794,8 +794,8 @@ def test_no_life_of_a_project_loses_an_edit(history: Path, tmp_path: Path) -> No
     lives = type("Lives", (Life,), {"history": history, "folder": tmp_path})
     # A life takes seconds: the first one that fails is told as it is, and not made shorter.
     once = settings(
-        max_examples=8,
-        stateful_step_count=8,
+        max_examples=3,
+        stateful_step_count=5,
         phases=[Phase.generate],
         deadline=None,
         database=None,
