@@ -305,6 +305,51 @@ def test_the_newer_version_wins(own: str, new: str, winner: str, sentence: str) 
 
 
 @pytest.mark.parametrize(
+    ("own", "named"),
+    [('- "3.12"\n', "the version 3.13"), ("uv>=1.0,<3.12\n", "uv 3.13")],
+)
+def test_a_version_without_a_name_before_it_is_named(own: str, named: str) -> None:
+    merged = merge(own.replace("3.12", "3.11"), own, own.replace("3.12", "3.13"))
+
+    assert merged.settled == [f"{named} is the template's; you had 3.12"]
+
+
+def test_a_list_of_versions_is_no_version_that_is_settled() -> None:
+    """Of which one was removed is told by its place, which changes where another is removed."""
+    old, own, new = (
+        f"python: {versions}\n"
+        for versions in (
+            '["3.11", "3.12", "3.13", "3.14"]',
+            '["3.11", "3.12", "3.14"]',
+            '["3.12", "3.13", "3.14", "3.15"]',
+        )
+    )
+
+    merged = merge(old, own, new)
+
+    assert merged == Merged('python: ["3.12", "3.14", "3.15"]\n', has_conflicts=False, settled=[])
+
+
+@pytest.mark.parametrize(
+    ("old", "own", "new"),
+    [
+        ("seconds = 0.5\n", "seconds = 0.1\n", "seconds = 0.4\n"),
+        ("seconds = 0.5\n", "seconds = 0.1\n", ""),
+    ],
+)
+def test_a_number_is_no_version(old: str, own: str, new: str) -> None:
+    assert merge(old, own, new).has_conflicts
+
+
+def test_a_users_line_that_looks_like_the_templates_keeps_its_version() -> None:
+    texts = ("v:\n  - 3.11.0\n", "v:\n  - 3.10.0\n  - 3.11.0\n", "v:\n  - 3.12.0\n")
+
+    merged = merge(*texts)
+
+    assert merged.text == "v:\n  - 3.10.0\n  - 3.12.0\n"
+
+
+@pytest.mark.parametrize(
     ("own", "new", "merged"),
     [("x==1.1\n", "", ""), ("", "x==1.1\n", ""), ("x>=1.0\n", "x==1.1\n", "x>=1.0\n")],
 )
@@ -330,6 +375,51 @@ def test_what_cannot_both_be_is_a_conflict(old: str, own: str, new: str) -> None
 
     assert merged.has_conflicts
     assert "<<<<<<< yours\n" in merged.text
+
+
+def test_lines_are_not_lost_when_git_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(stub(tmp_path / "bin", {"git": "kill -9 $$"})))
+
+    merged = merge("a = 1\n", "a = 2\n", "a = 3\n")
+
+    assert merged.has_conflicts
+    assert "a = 2\n" in merged.text
+
+
+@pytest.mark.parametrize(
+    ("old", "own", "new"),
+    [
+        ("[a]\nx = 1\n[b]\ny = 1\n", "[a]\nx = 1\n[b]\ny = 1\nz = 1\n", "[a]\nx = 1\n"),
+        ("a:\n  b: 1\nc: 1\n", "a:\n  b: 1\n  d: 1\nc: 1\n", "c: 1\n"),
+        ("seeds =\n", "seeds = 5\n", "seeds = 6\n"),
+        ("x = []\n", 'x = ["a"]\n', 'x = ["b"]\n'),
+        ("a = 1\nb = 1\n", "c = 1\nd = 1\n", "a = 1\nb = 2\n"),
+    ],
+)
+def test_what_would_mean_something_else_together_is_a_conflict(
+    old: str, own: str, new: str
+) -> None:
+    assert merge(old, own, new).has_conflicts
+
+
+def test_what_goes_on_with_a_section_comes_before_the_next() -> None:
+    for own, new in [("y = 1\n", "[b]\nz = 1\n"), ("\n[b]\nz = 1\n", "y = 1\n")]:
+        merged = merge("[a]\nx = 1\n", f"[a]\nx = 1\n{own}", f"[a]\nx = 1\n{new}")
+
+        assert not merged.has_conflicts
+        assert merged.text.index("y = 1\n") < merged.text.index("[b]\nz = 1\n")
+
+
+def test_what_the_template_adds_to_what_the_user_deleted_stays_away() -> None:
+    old = "- id: a\n  name: a\n- id: b\n  name: b\n"
+    own = "- id: a\n  name: a\n"
+    new = f"{old}  serial: true\n- id: c\n  name: c\n"
+
+    merged = merge(old, own, new)
+
+    assert merged == Merged(f"{own}- id: c\n  name: c\n", has_conflicts=False, settled=[])
 
 
 def test_a_comment_that_both_changed_is_the_users() -> None:

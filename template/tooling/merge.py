@@ -25,6 +25,10 @@ VERSION = re.compile(
     r"|(?<![\w.])\d{4}-\d\d-\d\d(?:T[\w:.+-]+)?"
     r"|(?<![\w.])v?\d+(?:\.\d+)+\w*(?:\.\w+)*"
 )
+# Versions that are told apart by nothing but their place in a list, such as those of CI.
+LIST = re.compile(r"""_["']?, *["']?_""")
+# What stands before a number that is a setting, as in `seconds = 0.5`.
+SETTING = re.compile(r"(?<![=<>!~])[=:]\s+$")
 WORD = re.compile(r"[\w.]+|\s+|.")
 
 
@@ -75,9 +79,7 @@ def settle_versions(*texts: str) -> tuple[list[str], list[str]]:
     """Return the old, own and new text, all with the versions that win, and what both had changed."""
     old, own, new = (text.splitlines(keepends=True) for text in texts)
     shared = lines_in(own, old)
-    before, yours, now = (
-        versions_of(lines) for lines in (old, [own[number] for number in sorted(shared)], new)
-    )
+    before, yours, now = (versions_of(lines) for lines in (old, own, new))
     winners: dict[str, str] = {}
     settled = []
     for key, found in before.items():
@@ -119,10 +121,19 @@ def versions_of(lines: list[str]) -> dict[str, set[str]]:
 
 def keyed(line: str) -> Iterator[tuple[str, re.Match[str]]]:
     """Yield each version of a line, with what stands before it, but for spaces and extras."""
+    if line.lstrip().startswith("#") or LIST.search(VERSION.sub("_", line)):
+        return
     for match in VERSION.finditer(line):
         before = line[: match.start()]
-        if not before.lstrip().startswith("#"):
+        if not is_number(before, match[0]):
             yield re.sub(r"\[.*?\]|\s", "", VERSION.sub("_", before)), match
+
+
+def is_number(before: str, value: str) -> bool:
+    """Return whether a value is no version but a number, of which the larger is not the newer."""
+    if "version" in before.lower():
+        return False
+    return bool(SETTING.search(before) and re.fullmatch(r"\d+\.\d+", value))
 
 
 def with_versions(line: str, winners: Mapping[str, str]) -> str:
@@ -155,7 +166,8 @@ def shown(value: str) -> str:
 
 def sentence(key: str, yours: str, now: str, winner: str) -> str:
     """Return what was settled, in words."""
-    name = re.findall(r"[\w./-]*\w", key)[-1]
+    words = [word for word in re.findall(r"[\w./-]*\w", key) if word != "_"]
+    name = words[-1] if words else "the version"
     if winner == yours:
         return f"{name} {shown(yours)} is yours; the template has {shown(now)}"
     return f"{name} {shown(now)} is the template's; you had {shown(yours)}"
@@ -174,8 +186,8 @@ def merged_by_git(*texts: str) -> Iterator[str | Conflict]:
         labels = [word for label in LABELS for word in ("-L", label)]
         command = ["git", "merge-file", "--stdout", "--diff3", *labels, *map(str, (own, old, new))]
         done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git
-    if done.returncode > 127:
-        # Not even text: there are fewer conflicts than that.
+    if not 0 <= done.returncode <= 127:
+        # Not even text: there are fewer conflicts than that. Or git was killed.
         yield Conflict(*(text.splitlines(keepends=True) for text in texts))
         return
     yours, before, now = LABELS
@@ -211,6 +223,7 @@ def put_together(conflict: Conflict) -> list[str] | None:
     for strip in (without_comment_lines, without_comments):
         if own == strip(old):
             return strip(new)
+    new = without_given_up(conflict)
     # A comment behind a line is the template's, as long as nobody else changed the line.
     lines = dict(zip(without_comments(new), without_comment_lines(new), strict=True))
     renewed = {line: lines.get(without_comment(line), line) for line in old}
@@ -222,7 +235,48 @@ def put_together(conflict: Conflict) -> list[str] | None:
     )
     if merged is None and without_comments(old) == without_comments(new):
         return own
+    if merged is None or is_misplaced(merged, own, new):
+        return None
     return merged
+
+
+def without_given_up(conflict: Conflict) -> list[str]:
+    """Return the new lines without what they add below something that the user deleted."""
+    old, own, new = conflict
+    before = paths(old)
+    deleted = {before[start] for (start, _), lines in edits(old, own).items() if not lines}
+    gone = deleted.difference(paths(own), [()])
+    return [
+        line
+        for line, path in zip(new, paths(new), strict=True)
+        if path in before or not any(path[:end] in gone for end in range(1, len(path)))
+    ]
+
+
+def is_misplaced(merged: list[str], own: list[str], new: list[str]) -> bool:
+    """Return whether something came to stand below what neither side has it below."""
+    places = {*paths(own), *paths(new)}
+    known = {name for place in places for name in place}
+    return any(known.issuperset(place) for place in {*paths(merged)} - places)
+
+
+def paths(lines: list[str]) -> list[tuple[str, ...]]:
+    """Return what each line sets, behind what it stands below: sections, and what is indented less."""
+    found = []
+    above: list[tuple[int, str]] = []
+    for line in lines:
+        name = "" if line.lstrip().startswith("#") else name_of(without_comment(line))
+        if name:
+            above = [parent for parent in above if parent[0] < depth(line)]
+            above.append((depth(line), name))
+        found.append(tuple(parent for _, parent in above) if name else ())
+    return found
+
+
+def depth(*lines: str) -> int:
+    """Return how far the first line that sets something is indented; heads of sections are above all."""
+    line = next((line for line in without_comments([*lines]) if line.strip()), "")
+    return -1 if line.startswith("[") else len(line) - len(line.lstrip())
 
 
 def without_comments(lines: list[str]) -> list[str]:
@@ -264,11 +318,18 @@ def at_one_place(
     start, stop = place
     if own == new:
         return own
+    if start == stop and are_lines:
+        # What is deeper goes on with what stands before, so it is first.
+        first, then = sorted([new, own], key=lambda lines: depth(*lines), reverse=True)
+        return None if names(own) & names(new) else first + then
     if start == stop:
-        return None if are_lines and names(own) & names(new) else new + own
+        return new + own if own[0] == new[0] == "," else None
     if are_lines and len(own) == len(new) == 1:
-        words = (WORD.findall(line) for line in (old[start], *own, *new))
-        line = both(*words, are_lines=False)
+        texts = [old[start], *own, *new]
+        if len({re.split("[:=]", text)[0] for text in texts}) > 1:
+            # Another line stands in the place of the old one.
+            return None
+        line = both(*map(WORD.findall, texts), are_lines=False)
         return None if line is None else ["".join(line)]
     return None
 
@@ -276,9 +337,14 @@ def at_one_place(
 def names(lines: list[str]) -> set[str]:
     """Return what lines set, without what is indented below it: items, or names before a value."""
     said = [line.rstrip() for line in lines if line.strip()]
-    depth = min((len(line) - len(line.lstrip()) for line in said), default=0)
-    texts = [line.strip() for line in said if not line[depth].isspace()]
-    return {text if text.startswith(("-", '"')) else re.split("[:=]", text)[0] for text in texts}
+    least = min((len(line) - len(line.lstrip()) for line in said), default=0)
+    return {name_of(line) for line in said if not line[least].isspace()}
+
+
+def name_of(line: str) -> str:
+    """Return what a line sets: an item, or the name before a value; nothing if it is empty."""
+    text = line.strip()
+    return text if text.startswith(("-", '"')) else re.split("[:=]", text)[0].strip()
 
 
 def edits(old: list[str], changed: list[str]) -> dict[Place, list[str]]:
