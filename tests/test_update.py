@@ -585,12 +585,14 @@ def test_what_is_not_committed_is_named(name: str, sentence: str, skeleton: Path
         ("_src_path: ", "_src_path: /nowhere", "The template cannot be fetched from /nowhere"),
         ("_src_path: ", "# ", "does not say which template this comes from"),
         ("_commit: ", "{", "cannot be read: restore it from git."),
+        ("_commit: ", "\udcff", "cannot be read: restore it from git."),
     ],
 )
 def test_answers_without_a_way_to_the_template_are_refused(
     old: str, new: str, sentence: str, skeleton: Path
 ) -> None:
-    edit(skeleton / ".copier-answers.yml", old, new)
+    file = skeleton / ".copier-answers.yml"
+    file.write_text(file.read_text("utf-8").replace(old, new), "utf-8", "surrogateescape")
     commit_all(skeleton)
 
     done = update(skeleton)
@@ -640,6 +642,68 @@ def test_an_update_that_was_interrupted_is_undone_by_git(skeleton: Path, tmp_pat
     assert "An update was interrupted here" in refused.stdout
     assert undone == before
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_work_after_an_undone_update_is_not_taken_for_an_update(skeleton: Path) -> None:
+    (skeleton / ".git/unfinished-update").touch()
+    append(skeleton / "Makefile", "# mine\n")
+
+    done = update(skeleton)
+
+    assert done.stdout.startswith("Commit or stash these first")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", ["--skip-worktree", "--assume-unchanged"])
+def test_changes_that_git_does_not_look_at_are_not_overwritten(flag: str, skeleton: Path) -> None:
+    git(f"update-index {flag} Makefile", skeleton)
+    append(skeleton / "Makefile", "# mine\n")
+    before = files_of(skeleton)
+
+    done = update(skeleton)
+
+    assert done.returncode != 0
+    assert "git does not look at changes of these" in done.stdout
+    assert files_of(skeleton) == before
+
+
+@pytest.mark.slow
+def test_a_link_in_the_place_of_a_file_stays_one(skeleton: Path) -> None:
+    (skeleton / "pytest.ini").rename(skeleton / "mine.ini")
+    (skeleton / "pytest.ini").symlink_to("mine.ini")
+    commit_all(skeleton)
+
+    done = update(skeleton)
+
+    assert "Resolve the conflicts in these files, then commit:\n  pytest.ini\n" in done.stdout
+    assert (skeleton / "pytest.ini").readlink() == Path("mine.ini")
+
+
+@pytest.mark.slow
+def test_a_repository_with_longer_hashes_is_updated(skeleton: Path) -> None:
+    edit(skeleton / ".github/workflows/ci.yml", "make check SEEDS=5", "make check SEEDS=50")
+    shutil.rmtree(skeleton / ".git")
+    git("init -q --object-format=sha256", skeleton)
+    commit_all(skeleton)
+
+    done = update(skeleton)
+
+    assert "Resolve the conflicts in these files" in done.stdout
+
+
+@pytest.mark.slow
+def test_who_stops_before_anything_is_written_is_not_told_to_undo(
+    skeleton: Path, tmp_path: Path
+) -> None:
+    """The stub stands for somebody who types Ctrl-C while the template is fetched."""
+    real = shutil.which("git")
+    stop = f'case "$*" in *clone*) kill -INT $PPID; sleep 5;; esac; exec {real} "$@"'
+    path = f"{stub(tmp_path / 'bin', {'git': stop})}:{clean_environment()['PATH']}"
+
+    done = update(skeleton, "--check", PATH=path)
+
+    assert done.stdout.endswith("Stopped. Nothing was changed.\n")
 
 
 @pytest.mark.slow
@@ -712,6 +776,10 @@ def test_a_project_in_a_folder_of_a_repository_is_updated_alone(
     assert done.returncode == 0, done.stdout
     assert " M other\n" in status
     assert "A  project/tooling/update.py\n" in status
+    undo = re.search("'(git .*)' undoes the update", done.stdout)
+    assert undo is not None
+    git(undo[1].removeprefix("git "), project)
+    assert run("git status --porcelain", tmp_path / "all").stdout == " M other\n"
 
 
 @pytest.mark.slow
