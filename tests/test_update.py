@@ -422,6 +422,12 @@ def test_what_the_template_adds_to_what_the_user_deleted_stays_away() -> None:
     assert merged == Merged(f"{own}- id: c\n  name: c\n", has_conflicts=False, settled=[])
 
 
+def test_line_ends_that_the_user_changed_are_kept() -> None:
+    merged = merge("x==1.0\na = 1\nb = 1\n", "x==1.0\r\na = 2\r\nb = 1\r\n", "x==1.1\na = 1\n")
+
+    assert merged == Merged("x==1.1\r\na = 2\r\n", has_conflicts=False, settled=[])
+
+
 def test_a_comment_that_both_changed_is_the_users() -> None:
     texts = ("# One.\na = 1\n", "# Mine.\na = 2\n", "# Two.\na = 1\n")
 
@@ -530,6 +536,13 @@ def everything_in(folder: Path) -> dict[Path, bytes]:
         for path in folder.rglob("*")
         if path.is_file() and path.name != "index"
     }
+
+
+@pytest.mark.slow
+def test_a_version_that_is_asked_for_and_there_is_not_called_the_newest(skeleton: Path) -> None:
+    done = update(skeleton, "--vcs-ref", SOON)
+
+    assert done.stdout == f"The project has the template's version {SOON} already.\n"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import re
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
 from pathlib import Path
@@ -59,6 +59,10 @@ def merge(old: str, own: str, new: str, *, adjoining: bool = True) -> Merged:
 
     Without `adjoining`, changes that touch each other are conflicts, as they are for git.
     """
+    if "\r\n" in own and own.count("\n") == own.count("\r\n") and "\r\n" not in old + new:
+        # Line ends that the user changed are no change of every line.
+        done = merge(old, own.replace("\r\n", "\n"), new, adjoining=adjoining)
+        return replace(done, text=done.text.replace("\n", "\r\n"))
     texts, settled = settle_versions(old, own, new)
     merged = ""
     has_conflicts = False

@@ -44,7 +44,9 @@ def main() -> None:
         template = Template.fetch(str(answers["_src_path"]), folder / "template")
         current = str(answers["_commit"])
         newest: str = options.vcs_ref or template.newer_than(current) or current
-        if newest == current and (options.check or not options.data):
+        if newest == current and options.vcs_ref and not options.data:
+            print(f"The project has the template's version {current} already.")
+        elif newest == current and (options.check or not options.data):
             print(f"The project is current: {current} is the template's newest version.")
         elif options.check:
             say_what_is_newer(template, current, newest)
