@@ -396,6 +396,7 @@ def test_lines_are_not_lost_when_git_is_killed(
         ("seeds =\n", "seeds = 5\n", "seeds = 6\n"),
         ("x = []\n", 'x = ["a"]\n', 'x = ["b"]\n'),
         ("a = 1\nb = 1\n", "c = 1\nd = 1\n", "a = 1\nb = 2\n"),
+        ("x = [\n]\n", 'x = [\n    "a==1.0",\n]\n', 'x = [\n    "a==1.1", # why\n]\n'),
     ],
 )
 def test_what_would_mean_something_else_together_is_a_conflict(

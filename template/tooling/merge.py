@@ -346,9 +346,11 @@ def names(lines: list[str]) -> set[str]:
 
 
 def name_of(line: str) -> str:
-    """Return what a line sets: an item, or the name before a value; nothing if it is empty."""
+    """Return what a line sets: an item, or the name before a value or a version; nothing if it is empty."""
     text = line.strip()
-    return text if text.startswith(("-", '"')) else re.split("[:=]", text)[0].strip()
+    if text.startswith('"'):
+        return re.split('(?!^)["<>=!~;[]', text)[0].strip()
+    return text if text.startswith("-") else re.split("[:=]", text)[0].strip()
 
 
 def edits(old: list[str], changed: list[str]) -> dict[Place, list[str]]:
