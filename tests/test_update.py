@@ -330,6 +330,14 @@ def test_a_list_of_versions_is_no_version_that_is_settled() -> None:
     assert merged == Merged('python: ["3.12", "3.14", "3.15"]\n', has_conflicts=False, settled=[])
 
 
+def test_an_item_that_both_sides_added_to_a_line_is_there_once() -> None:
+    texts = ('x = ["a", "b"]\n', 'x = ["b", "c", "d"]\n', 'x = ["a", "b", "c"]\n')
+
+    merged = merge(*texts)
+
+    assert merged == Merged('x = ["b", "c", "d"]\n', has_conflicts=False, settled=[])
+
+
 @pytest.mark.parametrize(
     ("old", "own", "new"),
     [
@@ -395,6 +403,7 @@ def test_lines_are_not_lost_when_git_is_killed(
         ("a:\n  b: 1\nc: 1\n", "a:\n  b: 1\n  d: 1\nc: 1\n", "c: 1\n"),
         ("seeds =\n", "seeds = 5\n", "seeds = 6\n"),
         ("x = []\n", 'x = ["a"]\n', 'x = ["b"]\n'),
+        ('x = ["a", "b"]\n', 'x = ["a"]\n', 'x = ["b"]\n'),
         ("a = 1\nb = 1\n", "c = 1\nd = 1\n", "a = 1\nb = 2\n"),
         ("x = [\n]\n", 'x = [\n    "a==1.0",\n]\n', 'x = [\n    "a==1.1", # why\n]\n'),
     ],

@@ -29,6 +29,8 @@ VERSION = re.compile(
 LIST = re.compile(r"""_["']?, *["']?_""")
 # What stands before a number that is a setting, as in `seconds = 0.5`.
 SETTING = re.compile(r"(?<![=<>!~])[=:]\s+$")
+# A list within one line: what is before, in and behind it.
+ITEMS = re.compile(r"(?s)([^\[]*\[)([^\[\]]+)(\].*)")
 WORD = re.compile(r"[\w.]+|\s+|.")
 
 
@@ -322,20 +324,38 @@ def at_one_place(
     start, stop = place
     if own == new:
         return own
-    if start == stop and are_lines:
+    if not are_lines:
+        return None
+    if start == stop:
         # What is deeper goes on with what stands before, so it is first.
         first, then = sorted([new, own], key=lambda lines: depth(*lines), reverse=True)
         return None if names(own) & names(new) else first + then
-    if start == stop:
-        return new + own if own[0] == new[0] == "," else None
-    if are_lines and len(own) == len(new) == 1:
-        texts = [old[start], *own, *new]
-        if len({re.split("[:=]", text)[0] for text in texts}) > 1:
-            # Another line stands in the place of the old one.
-            return None
-        line = both(*map(WORD.findall, texts), are_lines=False)
-        return None if line is None else ["".join(line)]
+    if len(own) == len(new) == 1:
+        return joined_line([old[start], *own, *new])
     return None
+
+
+def joined_line(texts: list[str]) -> list[str] | None:
+    """Return a line with the changes of both sides, None if these cannot both be."""
+    if len({re.split("[:=]", text)[0] for text in texts}) > 1:
+        # Another line stands in the place of the old one.
+        return None
+    lists = [match.groups() for text in texts if (match := ITEMS.fullmatch(text))]
+    if len(lists) == len(texts):
+        return joined_items(lists)
+    line = both(*map(WORD.findall, texts), are_lines=False)
+    return None if line is None else ["".join(line)]
+
+
+def joined_items(lists: list[tuple[str, ...]]) -> list[str] | None:
+    """Return a line with the items that both sides made of its list, None if nothing else is the same."""
+    if len({(before, behind) for before, _, behind in lists}) > 1:
+        return None
+    old, own, new = (re.split(", *", items) for _, items, _ in lists)
+    items = [item for item in new if item in own or item not in old]
+    items += [item for item in own if item not in {*old, *new}]
+    before, _, behind = lists[0]
+    return [f"{before}{', '.join(items)}{behind}"] if items else None
 
 
 def names(lines: list[str]) -> set[str]:
