@@ -16,6 +16,10 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ["clients", "queues", "pipeline", "storage", "workers"]
 # What projects can be made for: the one list that the template has of it.
 PYTHONS: list[str] = re.findall(r'"(3\.\d+)"', (ROOT / "versions.jinja").read_text("utf-8"))
+# Newest first.
+RELEASES: list[str] = re.findall(
+    r"(?m)^## (\d+\.\d+\.\d+) ", (ROOT / "CHANGELOG.md").read_text("utf-8")
+)
 FREE_TEXTS = [
     "project_name",
     "package_name",
@@ -177,6 +181,12 @@ def files_of(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and ".git" not in path.relative_to(folder).parts
     }
+
+
+def commit_of(release: str) -> str:
+    """Return the commit that is a release: the first that has its heading in CHANGELOG.md."""
+    search = ["git", "log", "--reverse", "--format=%H", f"-S## {release} (", "CHANGELOG.md"]
+    return run(search, ROOT).stdout.split()[0]
 
 
 def available_python(version: str) -> bool:

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import ROOT, commit_all, read_yaml, render, run
+from tests.helpers import RELEASES, ROOT, commit_all, commit_of, read_yaml, render, run
 from tests.test_questions import QUESTIONS, REFUSED
-
-RELEASES = re.findall(r"(?m)^## (\d+\.\d+\.\d+) ", (ROOT / "CHANGELOG.md").read_text("utf-8"))
 
 # What an answers file is rendered from, so that an answer is recorded and nothing else is made.
 ANSWERS = "template/{{ _copier_conf.answers_file }}.jinja"
@@ -31,8 +29,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Questions:
     @cache
     def questions(version: str) -> Path:
         folder = tmp_path_factory.mktemp("questions") / "template"
-        search = ["git", "log", "--reverse", "--format=%H", f"-S## {version} (", "CHANGELOG.md"]
-        commit = run(search, ROOT).stdout.split()[0] if version != "now" else "HEAD"
+        commit = "HEAD" if version == "now" else commit_of(version)
         for name in run(f"git ls-tree --name-only {commit}", ROOT).stdout.split():
             if name == "copier.yml" or name.endswith(".jinja"):
                 keep(commit, name, folder)

@@ -27,10 +27,12 @@ from tooling.merge import Merged, merge
 from tests.helpers import (
     EXAMPLES,
     PYTHONS,
+    RELEASES,
     ROOT,
     available_python,
     clean_environment,
     commit_all,
+    commit_of,
     files_of,
     read_toml,
     read_yaml,
@@ -46,7 +48,6 @@ NEW_LINE = "# A newer version of the template.\n"
 NOW = "98.0.0"
 SOON = "98.1.0"
 NEXT = "99.0.0"
-RELEASES = re.findall(r"(?m)^## (\d+\.\d+\.\d+) ", (ROOT / "CHANGELOG.md").read_text("utf-8"))
 # The newest release answers quickly for all.
 EACH_RELEASE = [
     pytest.param(
@@ -66,18 +67,14 @@ STARTERS = re.compile(
 
 @pytest.fixture(scope="session")
 def history(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the template with every release as a tag, the newest one being what is tested here.
-
-    A release is the commit that first brings its heading into CHANGELOG.md.
-    """
+    """Return the template with every release as a tag, the newest one being what is tested here."""
     folder = tmp_path_factory.mktemp("history") / "template"
     git(f"clone -q {ROOT} {folder}", ROOT)
     git(f"fetch -q {template} HEAD", folder)
     git("read-tree -u --reset FETCH_HEAD", folder)
     git("commit -q --allow-empty -m Now", folder)
     for version in RELEASES:
-        search = ["git", "log", "--reverse", "--format=%H", f"-S## {version} (", "CHANGELOG.md"]
-        git(f"tag {version} {run(search, folder).stdout.split()[0]}", folder)
+        git(f"tag {version} {commit_of(version)}", folder)
     git(f"tag {NOW}", folder)
     for name in ["tooling.mk", "CHANGELOG.md", "src/{{ package_name }}/fan_out.py"]:
         append(folder / "template" / name, NEW_LINE)
@@ -316,6 +313,59 @@ def test_the_newer_version_wins(own: str, new: str, winner: str, sentence: str) 
 
 
 @pytest.mark.parametrize(
+    ("own", "named"),
+    [('- "3.12"\n', "the version 3.13"), ("uv>=1.0,<3.12\n", "uv 3.13")],
+)
+def test_a_version_without_a_name_before_it_is_named(own: str, named: str) -> None:
+    merged = merge(own.replace("3.12", "3.11"), own, own.replace("3.12", "3.13"))
+
+    assert merged.settled == [f"{named} is the template's; you had 3.12"]
+
+
+def test_a_list_of_versions_is_no_version_that_is_settled() -> None:
+    """Of which one was removed is told by its place, which changes where another is removed."""
+    old, own, new = (
+        f"python: {versions}\n"
+        for versions in (
+            '["3.11", "3.12", "3.13", "3.14"]',
+            '["3.11", "3.12", "3.14"]',
+            '["3.12", "3.13", "3.14", "3.15"]',
+        )
+    )
+
+    merged = merge(old, own, new)
+
+    assert merged == Merged('python: ["3.12", "3.14", "3.15"]\n', has_conflicts=False, settled=[])
+
+
+def test_an_item_that_both_sides_added_to_a_line_is_there_once() -> None:
+    texts = ('x = ["a", "b"]\n', 'x = ["b", "c", "d"]\n', 'x = ["a", "b", "c"]\n')
+
+    merged = merge(*texts)
+
+    assert merged == Merged('x = ["b", "c", "d"]\n', has_conflicts=False, settled=[])
+
+
+@pytest.mark.parametrize(
+    ("old", "own", "new"),
+    [
+        ("seconds = 0.5\n", "seconds = 0.1\n", "seconds = 0.4\n"),
+        ("seconds = 0.5\n", "seconds = 0.1\n", ""),
+    ],
+)
+def test_a_number_is_no_version(old: str, own: str, new: str) -> None:
+    assert merge(old, own, new).has_conflicts
+
+
+def test_a_users_line_that_looks_like_the_templates_keeps_its_version() -> None:
+    texts = ("v:\n  - 3.11.0\n", "v:\n  - 3.10.0\n  - 3.11.0\n", "v:\n  - 3.12.0\n")
+
+    merged = merge(*texts)
+
+    assert merged.text == "v:\n  - 3.10.0\n  - 3.12.0\n"
+
+
+@pytest.mark.parametrize(
     ("own", "new", "merged"),
     [("x==1.1\n", "", ""), ("", "x==1.1\n", ""), ("x>=1.0\n", "x==1.1\n", "x>=1.0\n")],
 )
@@ -345,30 +395,92 @@ def test_what_cannot_both_be_is_a_conflict(old: str, own: str, new: str) -> None
     assert "<<<<<<< yours\n" in merged.text
 
 
-# What is indented below a line, or below a heading, is a part of that.
+# What is indented below a line, or below a heading, is a part of that: all, the same with a line more, and
+# what is left without the first block.
 BLOCKS = [
-    ("- id: a\n  x: 1\n  y: 2\n- id: b\n", "  x: 1\n", "- id: b\n"),
-    ("one:\n\tfirst\n\ntwo:\n\tlast\n", "\tfirst\n", "two:\n\tlast\n"),
-    ("[one]\na = 1\nb = 2\n[two]\nc = 3\n", "a = 1\n", "[two]\nc = 3\n"),
+    (
+        "- id: a\n  x: 1\n  y: 2\n- id: b\n",
+        "- id: a\n  x: 1\n  z: 3\n  y: 2\n- id: b\n",
+        "- id: b\n",
+    ),
+    (
+        "one:\n\tfirst\n\ntwo:\n\tlast\n",
+        "one:\n\tfirst\n\tmore\n\ntwo:\n\tlast\n",
+        "two:\n\tlast\n",
+    ),
+    (
+        "[one]\na = 1\nb = 2\n[two]\nc = 3\n",
+        "[one]\na = 1\nz = 3\nb = 2\n[two]\nc = 3\n",
+        "[two]\nc = 3\n",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("old", "line", "rest"), BLOCKS)
+@pytest.mark.parametrize(("old", "more", "rest"), BLOCKS)
 def test_what_the_template_adds_to_a_block_goes_with_the_block(
-    old: str, line: str, rest: str
+    old: str, more: str, rest: str
 ) -> None:
-    new = old.replace(line, f"{line}{line.replace('1', '7').replace('first', 'more')}")
-
-    assert merge(old, rest, new) == Merged(rest, has_conflicts=False, settled=[])
+    assert merge(old, rest, more) == Merged(rest, has_conflicts=False, settled=[])
 
 
-@pytest.mark.parametrize(("old", "line", "rest"), BLOCKS)
+@pytest.mark.parametrize(("old", "more", "rest"), BLOCKS)
 def test_what_somebody_added_to_a_block_that_goes_is_a_conflict(
-    old: str, line: str, rest: str
+    old: str, more: str, rest: str
 ) -> None:
-    own = old.replace(line, f"{line}{line.replace('1', '7').replace('first', 'more')}")
+    assert merge(old, more, rest).has_conflicts
 
-    assert merge(old, own, rest).has_conflicts
+
+def test_lines_are_not_lost_when_git_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(stub(tmp_path / "bin", {"git": "kill -9 $$"})))
+
+    merged = merge("a = 1\n", "a = 2\n", "a = 3\n")
+
+    assert merged.has_conflicts
+    assert "a = 2\n" in merged.text
+
+
+@pytest.mark.parametrize(
+    ("old", "own", "new"),
+    [
+        ("[a]\nx = 1\n[b]\ny = 1\n", "[a]\nx = 1\n[b]\ny = 1\nz = 1\n", "[a]\nx = 1\n"),
+        ("a:\n  b: 1\nc: 1\n", "a:\n  b: 1\n  d: 1\nc: 1\n", "c: 1\n"),
+        ("seeds =\n", "seeds = 5\n", "seeds = 6\n"),
+        ("x = []\n", 'x = ["a"]\n', 'x = ["b"]\n'),
+        ('x = ["a", "b"]\n', 'x = ["a"]\n', 'x = ["b"]\n'),
+        ("a = 1\nb = 1\n", "c = 1\nd = 1\n", "a = 1\nb = 2\n"),
+        ("x = [\n]\n", 'x = [\n    "a==1.0",\n]\n', 'x = [\n    "a==1.1", # why\n]\n'),
+    ],
+)
+def test_what_would_mean_something_else_together_is_a_conflict(
+    old: str, own: str, new: str
+) -> None:
+    assert merge(old, own, new).has_conflicts
+
+
+def test_what_goes_on_with_a_section_comes_before_the_next() -> None:
+    for own, new in [("y = 1\n", "[b]\nz = 1\n"), ("\n[b]\nz = 1\n", "y = 1\n")]:
+        merged = merge("[a]\nx = 1\n", f"[a]\nx = 1\n{own}", f"[a]\nx = 1\n{new}")
+
+        assert not merged.has_conflicts
+        assert merged.text.index("y = 1\n") < merged.text.index("[b]\nz = 1\n")
+
+
+def test_what_the_template_adds_to_what_the_user_deleted_stays_away() -> None:
+    old = "- id: a\n  name: a\n- id: b\n  name: b\n"
+    own = "- id: a\n  name: a\n"
+    new = f"{old}  serial: true\n- id: c\n  name: c\n"
+
+    merged = merge(old, own, new)
+
+    assert merged == Merged(f"{own}- id: c\n  name: c\n", has_conflicts=False, settled=[])
+
+
+def test_line_ends_that_the_user_changed_are_kept() -> None:
+    merged = merge("x==1.0\na = 1\nb = 1\n", "x==1.0\r\na = 2\r\nb = 1\r\n", "x==1.1\na = 1\n")
+
+    assert merged == Merged("x==1.1\r\na = 2\r\n", has_conflicts=False, settled=[])
 
 
 def test_a_comment_that_both_changed_is_the_users() -> None:
@@ -482,6 +594,13 @@ def everything_in(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.slow
+def test_a_version_that_is_asked_for_and_there_is_not_called_the_newest(skeleton: Path) -> None:
+    done = update(skeleton, "--vcs-ref", SOON)
+
+    assert done.stdout == f"The project has the template's version {SOON} already.\n"
+
+
+@pytest.mark.slow
 def test_versions_that_both_raised_are_named(skeleton: Path) -> None:
     edit_as_users_do(skeleton, NEXT, "lowered")
     commit_all(skeleton)
@@ -534,12 +653,14 @@ def test_what_is_not_committed_is_named(name: str, sentence: str, skeleton: Path
         ("_src_path: ", "_src_path: /nowhere", "The template cannot be fetched from /nowhere"),
         ("_src_path: ", "# ", "does not say which template this comes from"),
         ("_commit: ", "{", "cannot be read: restore it from git."),
+        ("_commit: ", "\udcff", "cannot be read: restore it from git."),
     ],
 )
 def test_answers_without_a_way_to_the_template_are_refused(
     old: str, new: str, sentence: str, skeleton: Path
 ) -> None:
-    edit(skeleton / ".copier-answers.yml", old, new)
+    file = skeleton / ".copier-answers.yml"
+    file.write_text(file.read_text("utf-8").replace(old, new), "utf-8", "surrogateescape")
     commit_all(skeleton)
 
     done = update(skeleton)
@@ -617,6 +738,68 @@ def test_an_update_that_was_interrupted_says_how_it_is_undone(
 
 
 @pytest.mark.slow
+def test_work_after_an_undone_update_is_not_taken_for_an_update(skeleton: Path) -> None:
+    (skeleton / ".git/unfinished-update").touch()
+    append(skeleton / "Makefile", "# mine\n")
+
+    done = update(skeleton)
+
+    assert done.stdout.startswith("Commit or stash these first")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", ["--skip-worktree", "--assume-unchanged"])
+def test_changes_that_git_does_not_look_at_are_not_overwritten(flag: str, skeleton: Path) -> None:
+    git(f"update-index {flag} Makefile", skeleton)
+    append(skeleton / "Makefile", "# mine\n")
+    before = files_of(skeleton)
+
+    done = update(skeleton)
+
+    assert done.returncode != 0
+    assert "git does not look at changes of these" in done.stdout
+    assert files_of(skeleton) == before
+
+
+@pytest.mark.slow
+def test_a_link_in_the_place_of_a_file_stays_one(skeleton: Path) -> None:
+    (skeleton / "pytest.ini").rename(skeleton / "mine.ini")
+    (skeleton / "pytest.ini").symlink_to("mine.ini")
+    commit_all(skeleton)
+
+    done = update(skeleton)
+
+    assert "Resolve the conflicts in these files, then commit:\n  pytest.ini\n" in done.stdout
+    assert (skeleton / "pytest.ini").readlink() == Path("mine.ini")
+
+
+@pytest.mark.slow
+def test_a_repository_with_longer_hashes_is_updated(skeleton: Path) -> None:
+    edit(skeleton / ".github/workflows/ci.yml", "make check SEEDS=5", "make check SEEDS=50")
+    shutil.rmtree(skeleton / ".git")
+    git("init -q --object-format=sha256", skeleton)
+    commit_all(skeleton)
+
+    done = update(skeleton)
+
+    assert "Resolve the conflicts in these files" in done.stdout
+
+
+@pytest.mark.slow
+def test_who_stops_before_anything_is_written_is_not_told_to_undo(
+    skeleton: Path, tmp_path: Path
+) -> None:
+    """The stub stands for somebody who types Ctrl-C while the template is fetched."""
+    real = shutil.which("git")
+    stop = f'case "$*" in *clone*) kill -INT $PPID; sleep 5;; esac; exec {real} "$@"'
+    path = f"{stub(tmp_path / 'bin', {'git': stop})}:{clean_environment()['PATH']}"
+
+    done = update(skeleton, "--check", PATH=path)
+
+    assert done.stdout.endswith("Stopped. Nothing was changed.\n")
+
+
+@pytest.mark.slow
 def test_what_a_person_ignores_everywhere_is_updated_all_the_same(
     skeleton: Path, tmp_path: Path
 ) -> None:
@@ -686,6 +869,10 @@ def test_a_project_in_a_folder_of_a_repository_is_updated_alone(
     assert done.returncode == 0, done.stdout
     assert " M other\n" in status
     assert "A  project/tooling/update.py\n" in status
+    undo = re.search("'(git .*)' undoes the update", done.stdout)
+    assert undo is not None
+    git(undo[1].removeprefix("git "), project)
+    assert run("git status --porcelain", tmp_path / "all").stdout == " M other\n"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import re
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
 from pathlib import Path
@@ -25,8 +25,12 @@ VERSION = re.compile(
     r"|(?<![\w.])\d{4}-\d\d-\d\d(?:T[\w:.+-]+)?"
     r"|(?<![\w.])v?\d+(?:\.\d+)+\w*(?:\.\w+)*"
 )
-# What stands before a number that is no version: a setting, such as seconds.
-NUMBER = re.compile(r"[^=<>!~:]=\s*$")
+# Versions that are told apart by nothing but their place in a list, such as those of CI.
+LIST = re.compile(r"""_["']?, *["']?_""")
+# What stands before a number that is a setting, as in `seconds = 0.5`.
+SETTING = re.compile(r"(?<![=<>!~])[=:]\s+$")
+# A list within one line: what is before, in and behind it.
+ITEMS = re.compile(r"(?s)([^\[]*\[)([^\[\]]+)(\].*)")
 WORD = re.compile(r"[\w.]+|\s+|.")
 
 
@@ -50,7 +54,6 @@ class Conflict(NamedTuple):
 
 # Where lines are changed: from the first to the one behind the last, which are the same for an insertion.
 Place = tuple[int, int]
-NOWHERE = (-1, -1)
 
 
 def merge(old: str, own: str, new: str, *, adjoining: bool = True) -> Merged:
@@ -58,6 +61,10 @@ def merge(old: str, own: str, new: str, *, adjoining: bool = True) -> Merged:
 
     Without `adjoining`, changes that touch each other are conflicts, as they are for git.
     """
+    if "\r\n" in own and own.count("\n") == own.count("\r\n") and "\r\n" not in old + new:
+        # Line ends that the user changed are no change of every line.
+        done = merge(old, own.replace("\r\n", "\n"), new, adjoining=adjoining)
+        return replace(done, text=done.text.replace("\n", "\r\n"))
     texts, settled = settle_versions(old, own, new)
     merged = ""
     has_conflicts = False
@@ -78,9 +85,7 @@ def settle_versions(*texts: str) -> tuple[list[str], list[str]]:
     """Return the old, own and new text, all with the versions that win, and what both had changed."""
     old, own, new = (text.splitlines(keepends=True) for text in texts)
     shared = lines_in(own, old)
-    before, yours, now = (
-        versions_of(lines) for lines in (old, [own[number] for number in sorted(shared)], new)
-    )
+    before, yours, now = (versions_of(lines) for lines in (old, own, new))
     winners: dict[str, str] = {}
     settled = []
     for key, found in before.items():
@@ -122,11 +127,19 @@ def versions_of(lines: list[str]) -> dict[str, set[str]]:
 
 def keyed(line: str) -> Iterator[tuple[str, re.Match[str]]]:
     """Yield each version of a line, with what stands before it, but for spaces and extras."""
+    if line.lstrip().startswith("#") or LIST.search(VERSION.sub("_", line)):
+        return
     for match in VERSION.finditer(line):
         before = line[: match.start()]
-        is_number = NUMBER.search(before) and match[0].count(".") == 1
-        if not is_number and not before.lstrip().startswith("#"):
+        if not is_number(before, match[0]):
             yield re.sub(r"\[.*?\]|\s", "", VERSION.sub("_", before)), match
+
+
+def is_number(before: str, value: str) -> bool:
+    """Return whether a value is no version but a number, of which the larger is not the newer."""
+    if "version" in before.lower():
+        return False
+    return bool(SETTING.search(before) and re.fullmatch(r"\d+\.\d+", value))
 
 
 def with_versions(line: str, winners: Mapping[str, str]) -> str:
@@ -159,7 +172,8 @@ def shown(value: str) -> str:
 
 def sentence(key: str, yours: str, now: str, winner: str) -> str:
     """Return what was settled, in words."""
-    name = re.findall(r"[\w./-]*\w", key)[-1]
+    words = [word for word in re.findall(r"[\w./-]*\w", key) if word != "_"]
+    name = words[-1] if words else "the version"
     if winner == yours:
         return f"{name} {shown(yours)} is yours; the template has {shown(now)}"
     return f"{name} {shown(now)} is the template's; you had {shown(yours)}"
@@ -178,8 +192,8 @@ def merged_by_git(*texts: str) -> Iterator[str | Conflict]:
         labels = [word for label in LABELS for word in ("-L", label)]
         command = ["git", "merge-file", "--stdout", "--diff3", *labels, *map(str, (own, old, new))]
         done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git
-    if done.returncode > 127:
-        # Not even text: there are fewer conflicts than that.
+    if not 0 <= done.returncode <= 127:
+        # Not even text: there are fewer conflicts than that. Or git was killed.
         yield Conflict(*(text.splitlines(keepends=True) for text in texts))
         return
     yours, before, now = LABELS
@@ -215,6 +229,7 @@ def put_together(conflict: Conflict) -> list[str] | None:
     for strip in (without_comment_lines, without_comments):
         if own == strip(old):
             return strip(new)
+    new = without_given_up(conflict)
     # A comment behind a line is the template's, as long as nobody else changed the line.
     lines = dict(zip(without_comments(new), without_comment_lines(new), strict=True))
     renewed = {line: lines.get(without_comment(line), line) for line in old}
@@ -226,7 +241,48 @@ def put_together(conflict: Conflict) -> list[str] | None:
     )
     if merged is None and without_comments(old) == without_comments(new):
         return own
+    if merged is None or is_misplaced(merged, own, new):
+        return None
     return merged
+
+
+def without_given_up(conflict: Conflict) -> list[str]:
+    """Return the new lines without what they add below something that the user deleted."""
+    old, own, new = conflict
+    before = paths(old)
+    deleted = {before[start] for (start, _), lines in edits(old, own).items() if not lines}
+    gone = deleted.difference(paths(own), [()])
+    return [
+        line
+        for line, path in zip(new, paths(new), strict=True)
+        if path in before or not any(path[:end] in gone for end in range(1, len(path)))
+    ]
+
+
+def is_misplaced(merged: list[str], own: list[str], new: list[str]) -> bool:
+    """Return whether something came to stand below what neither side has it below."""
+    places = {*paths(own), *paths(new)}
+    known = {name for place in places for name in place}
+    return any(known.issuperset(place) for place in {*paths(merged)} - places)
+
+
+def paths(lines: list[str]) -> list[tuple[str, ...]]:
+    """Return what each line sets, behind what it stands below: sections, and what is indented less."""
+    found = []
+    above: list[tuple[int, str]] = []
+    for line in lines:
+        name = "" if line.lstrip().startswith("#") else name_of(without_comment(line))
+        if name:
+            above = [parent for parent in above if parent[0] < depth(line)]
+            above.append((depth(line), name))
+        found.append(tuple(parent for _, parent in above) if name else ())
+    return found
+
+
+def depth(*lines: str) -> int:
+    """Return how far the first line that sets something is indented; heads of sections are above all."""
+    line = next((line for line in without_comments([*lines]) if line.strip()), "")
+    return -1 if line.startswith("[") else len(line) - len(line.lstrip())
 
 
 def without_comments(lines: list[str]) -> list[str]:
@@ -247,16 +303,6 @@ def without_comment_lines(lines: list[str]) -> list[str]:
 def both(old: list[str], own: list[str], new: list[str], *, are_lines: bool) -> list[str] | None:
     """Return lines, or the words of one, with the changes of both sides; None if these cannot both be."""
     yours, theirs = edits(old, own), edits(old, new)
-    if are_lines:
-        # Somebody's own lines go nowhere unseen; what the template adds to a block goes with it.
-        if any(parent in theirs for parent in parents(old, yours).values()):
-            return None
-        homes = parents(old, theirs)
-        theirs = {
-            place: lines
-            for place, lines in theirs.items()
-            if yours.get(homes.get(place, NOWHERE)) != []
-        }
     changes = yours | theirs
     for place in yours.keys() & theirs.keys():
         joined = at_one_place(old, place, yours[place], theirs[place], are_lines=are_lines)
@@ -271,33 +317,6 @@ def both(old: list[str], own: list[str], new: list[str], *, are_lines: bool) -> 
     return result
 
 
-def parents(old: list[str], edits: Mapping[Place, list[str]]) -> dict[Place, Place]:
-    """Return for each place where lines are inserted that of the line that they are to be a part of."""
-    return {
-        (start, stop): place_of_parent(old[:start], lines)
-        for (start, stop), lines in edits.items()
-        if start == stop
-    }
-
-
-def place_of_parent(before: list[str], lines: list[str]) -> Place:
-    """Return the place of the line that lines belong to, as their indentation or a heading says.
-
-    It is nowhere where there is none.
-    """
-    depth = min((depth_of(line) for line in lines if line.strip()), default=0)
-    for number in reversed(range(len(before))):
-        line = before[number]
-        if line.strip() and (depth_of(line) < depth or line.startswith("[")):
-            return number, number + 1
-    return NOWHERE
-
-
-def depth_of(line: str) -> int:
-    """Return how far a line is indented, in characters."""
-    return len(line) - len(line.lstrip())
-
-
 def at_one_place(
     old: list[str], place: Place, own: list[str], new: list[str], *, are_lines: bool
 ) -> list[str] | None:
@@ -305,21 +324,53 @@ def at_one_place(
     start, stop = place
     if own == new:
         return own
+    if not are_lines:
+        return None
     if start == stop:
-        return None if are_lines and names(own) & names(new) else new + own
-    if are_lines and len(own) == len(new) == 1:
-        words = (WORD.findall(line) for line in (old[start], *own, *new))
-        line = both(*words, are_lines=False)
-        return None if line is None else ["".join(line)]
+        # What is deeper goes on with what stands before, so it is first.
+        first, then = sorted([new, own], key=lambda lines: depth(*lines), reverse=True)
+        return None if names(own) & names(new) else first + then
+    if len(own) == len(new) == 1:
+        return joined_line([old[start], *own, *new])
     return None
+
+
+def joined_line(texts: list[str]) -> list[str] | None:
+    """Return a line with the changes of both sides, None if these cannot both be."""
+    if len({re.split("[:=]", text)[0] for text in texts}) > 1:
+        # Another line stands in the place of the old one.
+        return None
+    lists = [match.groups() for text in texts if (match := ITEMS.fullmatch(text))]
+    if len(lists) == len(texts):
+        return joined_items(lists)
+    line = both(*map(WORD.findall, texts), are_lines=False)
+    return None if line is None else ["".join(line)]
+
+
+def joined_items(lists: list[tuple[str, ...]]) -> list[str] | None:
+    """Return a line with the items that both sides made of its list, None if nothing else is the same."""
+    if len({(before, behind) for before, _, behind in lists}) > 1:
+        return None
+    old, own, new = (re.split(", *", items) for _, items, _ in lists)
+    items = [item for item in new if item in own or item not in old]
+    items += [item for item in own if item not in {*old, *new}]
+    before, _, behind = lists[0]
+    return [f"{before}{', '.join(items)}{behind}"] if items else None
 
 
 def names(lines: list[str]) -> set[str]:
     """Return what lines set, without what is indented below it: items, or names before a value."""
     said = [line.rstrip() for line in lines if line.strip()]
-    depth = min((depth_of(line) for line in said), default=0)
-    texts = [line.strip() for line in said if not line[depth].isspace()]
-    return {text if text.startswith(("-", '"')) else re.split("[:=]", text)[0] for text in texts}
+    least = min((len(line) - len(line.lstrip()) for line in said), default=0)
+    return {name_of(line) for line in said if not line[least].isspace()}
+
+
+def name_of(line: str) -> str:
+    """Return what a line sets: an item, or the name before a value or a version; nothing if it is empty."""
+    text = line.strip()
+    if text.startswith('"'):
+        return re.split('(?!^)["<>=!~;[]', text)[0].strip()
+    return text if text.startswith("-") else re.split("[:=]", text)[0].strip()
 
 
 def edits(old: list[str], changed: list[str]) -> dict[Place, list[str]]:

@@ -75,7 +75,8 @@ class Repository:
         The index is replaced as one file, so that it has all of them or none.
         """
         prefix = self.git("rev-parse", "--show-prefix").strip()
-        gone = Entry("0", "0" * 40)
+        # Any hash will do, but it must be as long as those of the repository.
+        gone = Entry("0", self.git("rev-parse", "HEAD").strip())
         lines = [
             f"{' '.join(entry or gone)} {number}\t{prefix}{path}\0"
             for entry, number, path in entries

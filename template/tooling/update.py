@@ -44,7 +44,9 @@ def main() -> None:
         template = Template.fetch(str(answers["_src_path"]), folder / "template")
         current = str(answers["_commit"])
         newest: str = options.vcs_ref or template.newer_than(current) or current
-        if newest == current and (options.check or not options.data):
+        if newest == current and options.vcs_ref and not options.data:
+            print(f"The project has the template's version {current} already.")
+        elif newest == current and (options.check or not options.data):
             print(f"The project is current: {current} is the template's newest version.")
         elif options.check:
             say_what_is_newer(template, current, newest)
@@ -79,7 +81,7 @@ def read_answers() -> dict[str, Any]:
         answers = yaml.safe_load(Path(ANSWERS).read_text("utf-8"))
     except FileNotFoundError:
         sys.exit(f"There is no {ANSWERS} here, which says which template a project comes from.")
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         sys.exit(f"{error}\n{ANSWERS} cannot be read: restore it from git.")
     if not isinstance(answers, dict) or not {"_commit", "_src_path"} <= answers.keys():
         sys.exit(f"{ANSWERS} does not say which template this comes from: restore it from git.")
@@ -96,15 +98,25 @@ def refuse_changes(project: Repository) -> None:
     unresolved += [name for name in changed if name.endswith(".rej")]
     if not changed:
         unfinished(project).unlink(missing_ok=True)
-    elif unfinished(project).exists():
+    elif unfinished(project).exists() and not project.succeeds(
+        "diff", "--cached", "--quiet", "--", ANSWERS
+    ):
+        # It writes the answers into the index at once with all else: after an undo they are not there.
         sys.exit(
-            "An update was interrupted here: undo what it did by 'git reset --hard', then run"
+            f"An update was interrupted here: undo what it did by '{undo(project)}', then run"
             " 'make update' again."
         )
     elif unresolved:
         sys.exit(named("Resolve the conflicts in these files, then commit:", unresolved))
     else:
         sys.exit(named("Commit or stash these first, so that an update can be undone:", changed))
+
+
+def undo(project: Repository) -> str:
+    """Return the command that undoes an update; other folders of the repository may have changes."""
+    if project.git("rev-parse", "--show-prefix").strip():
+        return "git restore --source=HEAD --staged --worktree ."
+    return "git reset --hard"
 
 
 def unfinished(project: Repository) -> Path:
@@ -166,11 +178,14 @@ def update(
     if options.pretend:
         print("\nNothing was changed: 'make update' without PRETEND does it.")
         return
-    plan.write()
     subject = (
         f"Update the template to {newest}" if newest != current else "Change what was answered"
     )
-    finish(plan, subject, formats=options.format)
+    try:
+        plan.write()
+        finish(plan, subject, formats=options.format)
+    except KeyboardInterrupt:
+        sys.exit(f"\nStopped. '{undo(project)}' undoes what was written.")
 
 
 @dataclass
@@ -230,6 +245,10 @@ class Plan:
 
     def merge(self, path: str, old: Entry | None, own: Entry, new: Entry) -> None:
         """Merge what the user and the template changed."""
+        if {entry.mode for entry in (old, own, new) if entry} & {"120000", "160000"}:
+            # A link or a submodule has no lines.
+            self.conflicts.append(path)
+            return
         try:
             texts = [self.project.content(entry) if entry else "" for entry in (old, own, new)]
         except UnicodeDecodeError:
@@ -277,6 +296,13 @@ class Plan:
             sys.exit(
                 named("\nNothing was changed: these are in the way, and git ignores them:", hidden)
             )
+        listing = parts(self.project.git("ls-files", "-v", "-z"))
+        flagged = {line[2:] for line in listing if line[0] != "H"}
+        overlooked = [path for path in self.changes if path in flagged and Path(path).exists()]
+        if overlooked:
+            hint = "'git update-index --no-skip-worktree --no-assume-unchanged' ends that"
+            sentence = f"\nNothing was changed: git does not look at changes of these; {hint}:"
+            sys.exit(named(sentence, overlooked))
         unfinished(self.project).touch()
         self.project.stage((entry, 0, path) for path, entry in self.changes.items())
         self.project.check_out(path for path, entry in self.changes.items() if entry)
@@ -304,15 +330,15 @@ def remove_empty(folders: Iterable[Path]) -> None:
 
 def finish(plan: Plan, subject: str, *, formats: bool) -> None:
     """Run the formatters over what was updated, and say what to run next."""
-    undo = "'git reset --hard' undoes the update."
+    undone = f"'{undo(plan.project)}' undoes the update."
     if plan.conflicts:
         sentence = "\nResolve the conflicts in these files, then commit:"
-        sys.exit(f"{named(sentence, plan.conflicts)}\n{undo}")
+        sys.exit(f"{named(sentence, plan.conflicts)}\n{undone}")
     formatted = not formats or run_formatters()
     plan.project.git("add", "--all", ".")
     print(
         f"\nNext:\n  make {'' if formatted else 'format '}quality\n  git diff --cached\n"
-        f'  git commit -m "{subject}"\n{undo}',
+        f'  git commit -m "{subject}"\n{undone}',
         flush=True,
     )
     if not formatted:
@@ -336,7 +362,7 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("\nStopped. If something was written already, 'git reset --hard' undoes it.")
+        sys.exit("\nStopped. Nothing was changed.")
     finally:
         # Before the sentence of a failure, in a pipe, too.
         sys.stdout.flush()
