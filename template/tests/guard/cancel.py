@@ -622,7 +622,8 @@ def _works_with(thing: object) -> Iterator[object]:
     while thing is not None:
         frame = frame_of(thing)
         if frame and path_in_project(frame.f_code.co_filename).startswith("src/"):
-            yield from frame.f_locals.values()
+            # Who has nothing in hand works with nothing.
+            yield from (value for value in frame.f_locals.values() if value is not None)
         thing = awaited_by(thing)
 
 
