@@ -3,7 +3,7 @@
 PROCESSES :=
 include template/tooling.mk
 
-.PHONY: new update bench docs
+.PHONY: new adopt update bench docs
 
 # Answers and flags reach the program as they were typed: neither make nor a shell expands them.
 override DEST := $(value DEST)
@@ -14,6 +14,13 @@ new: $(UV_NEEDED) ## make a project: DEST=../order-hub FLAGS="--defaults -d proj
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed as python3, not $$(python3 --version): put one first on the PATH."; exit 1; }
 	@PATH="$$(cd "$$(dirname "$(UV)")" && pwd):$$PATH" python3 new.py
+
+# The programs that `make adopt` needs beside Python, from pyproject.toml.
+ADOPT = $(shell sed -n 's/^adopt = \["\(.*\)"\]$$/\1/p' pyproject.toml)
+adopt: $(UV_NEEDED) ## let an existing repository take the template on: DEST=../old-repo FLAGS="-d line_length=88"
+##- ADVISORY=1         lets the stages that fail today stop nobody
+	@PATH="$$(cd "$$(dirname "$(UV)")" && pwd):$$PATH" ADVISORY="$(ADVISORY)" uv tool run --quiet --python '>=3.11' \
+	  --from $(COPIER) --with $(ADOPT) python -B adopt.py
 
 # For projects of releases whose own `make update` is Copier's: what bots raised would conflict there.
 COPIER = $(shell sed -n 's/^copier = \["\(.*\)"\]$$/\1/p' pyproject.toml)

@@ -33,8 +33,9 @@ setup: $(ENV) git-hooks ## make the environment and install the git hooks
 
 # Hooks that cannot be installed stop no work: pre-commit says why, and CI runs the same gates.
 git-hooks: $(ENV)
-	@$(if $(IN_REPOSITORY),$(BIN)/pre-commit install || echo "The git hooks are not installed.",\
-	  echo "No git hooks: this folder is not the root of a git repository. Run 'git init', then 'make setup'.")
+	@$(if $(ADVISORY),echo "No git hooks yet: they would stop what ADVISORY lets pass: $(ADVISORY).",\
+	  $(if $(IN_REPOSITORY),$(BIN)/pre-commit install || echo "The git hooks are not installed.",\
+	  echo "No git hooks: this folder is not the root of a git repository. Run 'git init', then 'make setup'."))
 
 ##@ Every day
 
@@ -61,14 +62,16 @@ lint: $(ENV) ## lint with ruff, the house rules and flake8-async, and check the 
 typecheck: $(ENV) ## check the types with mypy
 	@$(STAGES) $@ $(TYPECHECK)
 
+# The guard has options of its own. A project that was adopted may keep settings that do not load it yet.
+GUARD = $(shell grep -ls tests.guard.plugin pytest.ini pytest.toml pyproject.toml setup.cfg tox.ini)
 # A whole run shares the tests out among processes; PROCESSES=1 where they share something outside.
 # What is not there as a path is taken for a part of the tests' names.
 PROCESSES ?= auto
-WHOLE = $(if $(PROCESSES),--processes=$(PROCESSES))
+WHOLE = $(if $(and $(GUARD),$(PROCESSES)),--processes=$(PROCESSES))
 CHOSEN = $(if $(wildcard $(firstword $(subst ::, ,$(T)))),"$(T)",-k "$(T)")
 # The guard runs every async test in that many shuffled schedules, 1 unless told. With CANCEL it runs
 # each once more for each place where it waits, and cancels it there, which covers nothing new.
-SCHEDULES = $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(CANCEL),--cancel --no-cov)
+SCHEDULES = $(if $(GUARD),$(if $(SEEDS),--seeds=$(SEEDS)) $(if $(CANCEL),--cancel --no-cov))
 PYTEST = $(strip $(BIN)/pytest $(SCHEDULES) \
   $(if $(T),$(CHOSEN),$(if $(LAST),--last-failed,$(if $(CANCEL),,$(WHOLE)))) $(ARGS))
 
@@ -102,7 +105,7 @@ clean: ## remove what the targets made
 
 # The stages of a target, and the gates of each, which run side by side.
 STAGES = MAKE_COMMAND="$(MAKE_COMMAND)" PYTHONPATH="$(TOOLING).$${PYTHONPATH:+:$$PYTHONPATH}" \
-  $(BIN)/python -P -m tests.guard.stages $(if $(V),--verbose)
+  $(BIN)/python -P -m tests.guard.stages $(if $(V),--verbose) $(if $(ADVISORY),--advisory="$(ADVISORY)")
 FORMAT_CHECK := format-check=isort,black
 LINT := lint=ruff,house-rules,flake8-async,file-checks
 TYPECHECK := typecheck=mypy

@@ -42,6 +42,14 @@ All of it, until the next run: \.logs/ruff\.log \.logs/mypy\.log
 check FAILED in: lint typecheck
 """
 
+ADVISORY = r"""(format-check  passed TIME
+|lint          advisory TIME  ruff 1
+|typecheck     advisory TIME  mypy 1
+|test          passed TIME  \d+ passed, coverage [\d.]+%
+){4}Advisory, so that it fails nothing: lint typecheck\. 'make lint' shows it\.
+check passed in TIME
+"""
+
 HANGS = '''"""A test that hangs, and has something that runs."""
 
 import subprocess
@@ -71,6 +79,62 @@ def test_only_what_failed_is_shown_and_each_finding_once(pipeline: Pipeline) -> 
     done = pipeline.run("make --silent check")
 
     assert re.match(pattern(TWO_STAGES), done.stdout), done.stdout
+
+
+def make_advisory(pipeline: Pipeline, stages: str) -> None:
+    """Name stages as a project does: in its Makefile, above the gates."""
+    makefile = pipeline.folder / "Makefile"
+    makefile.write_text(f"ADVISORY := {stages}\n{makefile.read_text()}")
+
+
+def test_an_advisory_stage_fails_nothing_and_counts_its_findings(pipeline: Pipeline) -> None:
+    make_advisory(pipeline, "lint typecheck")
+    pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
+    pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
+
+    done = pipeline.run("make check")
+
+    assert done.returncode == 0
+    assert re.fullmatch(pattern(ADVISORY), done.stdout), done.stdout
+
+
+def test_an_advisory_stage_says_how_many_tests_fail(pipeline: Pipeline) -> None:
+    make_advisory(pipeline, "test")
+    pipeline.write("tests/test_failing.py", FAILING_TEST)
+
+    done = pipeline.run("make check")
+
+    line = r"\ntest +advisory +[\d.]+ s  1 failed, \d+ passed, coverage [\d.]+%\n"
+    assert done.returncode == 0, done.stdout
+    assert re.search(line, done.stdout), done.stdout
+
+
+def test_a_stage_that_is_not_named_still_fails(pipeline: Pipeline) -> None:
+    make_advisory(pipeline, "lint")
+    pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
+
+    done = pipeline.run("make check")
+
+    assert done.returncode != 0
+    assert "\ncheck FAILED in: typecheck\n" in done.stdout
+
+
+def test_an_advisory_stage_alone_shows_what_it_finds(pipeline: Pipeline) -> None:
+    make_advisory(pipeline, "lint")
+    pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
+
+    done = pipeline.run("make lint")
+
+    assert done.returncode != 0
+    assert "\nF401 `os` imported but unused\n" in done.stdout
+
+
+def test_hooks_wait_until_no_stage_is_advisory(pipeline: Pipeline) -> None:
+    make_advisory(pipeline, "lint")
+
+    done = pipeline.run("make setup")
+
+    assert done.stdout == "No git hooks yet: they would stop what ADVISORY lets pass: lint.\n"
 
 
 def test_a_stage_alone_says_the_same(pipeline: Pipeline) -> None:

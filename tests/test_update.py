@@ -312,6 +312,15 @@ def test_the_newer_version_wins(own: str, new: str, winner: str, sentence: str) 
     assert not merged.has_conflicts
 
 
+def test_a_version_that_was_moved_is_settled_too() -> None:
+    old, new = (f"a = 1\nx=={version}\nb = 2\nc = 3\nd = 4\n" for version in ["1.0", "1.1"])
+
+    merged = merge(old, "b = 2\nc = 3\nd = 4\na = 1\nx==1.0\n", new)
+
+    assert merged.text == "b = 2\nc = 3\nd = 4\na = 1\nx==1.1\n"
+    assert not merged.has_conflicts
+
+
 @pytest.mark.parametrize(
     ("own", "named"),
     [('- "3.12"\n', "the version 3.13"), ("uv>=1.0,<3.12\n", "uv 3.13")],

@@ -7,7 +7,7 @@ two changes touch each other is put together.
 
 import re
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -110,10 +110,16 @@ def settle_versions(*texts: str) -> tuple[list[str], list[str]]:
 
 
 def lines_in(lines: list[str], others: list[str]) -> set[int]:
-    """Return the numbers of lines that the others have, too, whatever their versions."""
+    """Return the numbers of lines that the others have, too, whatever their versions.
+
+    One that was moved is the same, where there is no other one like it.
+    """
     theirs, ours = ([next(keyed(line), (line,))[0] for line in text] for text in (others, lines))
     blocks = SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
-    return {number for block in blocks for number in range(block.b, block.b + block.size)}
+    kept = {number for block in blocks for number in range(block.b, block.b + block.size)}
+    counts = Counter(ours), Counter(theirs)
+    moved = {n for n, line in enumerate(ours) if all(count[line] == 1 for count in counts)}
+    return kept | moved
 
 
 def versions_of(lines: list[str]) -> dict[str, set[str]]:

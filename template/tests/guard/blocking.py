@@ -20,6 +20,7 @@ from typing import Any
 
 from .callers import calling_line
 from .origins import OPENING, Origins
+from .places import is_source
 from .watch import Watch
 
 # What Python itself reports, and blocks: library reference, "Audit
@@ -120,14 +121,14 @@ class BlockingCalls:
             self._undo.pop()()
 
     def note(self, what: str, *, is_for_project: bool = True) -> None:
-        """Take note of a call, if code in `src/` made it.
+        """Take note of a call, if code in the sources made it.
 
         Args:
             what: What was called.
             is_for_project: Whether the project can choose where a package calls it.
         """
         line = calling_line(sys._getframe(2), through_packages=is_for_project)
-        if line.startswith("src/") and line not in self.lines:
+        if is_source(line) and line not in self.lines:
             self.lines.add(line)
             self._watch.found(
                 "blocking-call",

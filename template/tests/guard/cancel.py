@@ -42,6 +42,7 @@ from .places import (
     awaited_by,
     current_line,
     frame_of,
+    is_source,
     path_in_project,
 )
 from .report import attach
@@ -442,7 +443,7 @@ class CancellationRuns:
 
     def _begin(self, frame: FrameType) -> None:
         """Take note of a call of the project, if the test itself makes it."""
-        if not path_in_project(frame.f_code.co_filename).startswith("src/"):
+        if not is_source(path_in_project(frame.f_code.co_filename)):
             return
         line = current_line(frame.f_back)
         if not line.startswith("tests/"):
@@ -522,12 +523,12 @@ class CancellationRuns:
             maker = made_by and made_by()
             # What made it may end it, if that goes on itself.
             is_of_others = maker and maker is not self._own and not maker.done()
-            if not task.done() and line.startswith("src/") and not is_of_others:
+            if not task.done() and is_source(line) and not is_of_others:
                 yield Left("the task, made", line, task)
         for made in call.resources:
             thing = made.find()
             is_open = self._runs_on if isinstance(thing, Popen) else made.is_open
-            if thing is not None and is_open(thing) and made.line.startswith("src/"):
+            if thing is not None and is_open(thing) and is_source(made.line):
                 yield Left(f"the {type(thing).__name__.strip('_')}, made", made.line, thing)
 
     def _runs_on(self, process: Popen[Any]) -> bool:
@@ -621,7 +622,7 @@ def _works_with(thing: object) -> Iterator[object]:
     """Yield what the project's functions have in hand that something awaits."""
     while thing is not None:
         frame = frame_of(thing)
-        if frame and path_in_project(frame.f_code.co_filename).startswith("src/"):
+        if frame and is_source(path_in_project(frame.f_code.co_filename)):
             # Who has nothing in hand works with nothing.
             yield from (value for value in frame.f_locals.values() if value is not None)
         thing = awaited_by(thing)
@@ -635,7 +636,7 @@ def _waiting(test: object) -> tuple[Any, Place]:
         frame = frame_of(thing)
         path = path_in_project(frame.f_code.co_filename) if frame else ""
         awaited = awaited_by(thing)
-        if frame and path.startswith("src/"):
+        if frame and is_source(path):
             lines.append(f"{path}:{frame.f_lineno}")
         elif path and not lines:
             target = awaited

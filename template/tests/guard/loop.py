@@ -26,6 +26,7 @@ from .callers import is_tool_at_work
 from .places import (
     current_line,
     is_importing,
+    is_source,
     line_of,
     line_that_raised,
     path_of,
@@ -196,7 +197,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         if caller.f_globals is BaseLoop.call_later.__globals__ and caller.f_back:
             caller = caller.f_back
         path = path_of(caller)
-        if path.startswith("src/"):
+        if is_source(path):
             self._timers[id(timer)] = f"{path}:{caller.f_lineno}"
         else:
             # The id may have been that of another one.
@@ -301,7 +302,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
 
     def _note_slow_step(self, seconds: float) -> None:
         line, self._slow_line = self._slow_line, ""
-        if line.startswith("src/"):
+        if is_source(line):
             self.watch.found(
                 "slow-step",
                 f"the loop stood still for {seconds:.2f} s at {line}",

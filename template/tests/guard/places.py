@@ -2,7 +2,7 @@
 
 import sys
 from asyncio import events
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from gc import get_referents
 from itertools import takewhile
@@ -20,6 +20,9 @@ from typing import Any
 PROJECT = Path(__file__).parents[2]
 GUARD = Path(__file__).parent
 
+# The folders of the sources: another one by `guard_sources` in pytest.ini.
+SOURCES = ["src"]
+
 # What stands between a coroutine and what it waits for.
 WRAPPERS = frozenset(
     ["async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"],
@@ -36,7 +39,19 @@ def path_in_project(file: str) -> str:
     if path.is_relative_to(GUARD) or not path.is_relative_to(PROJECT):
         return ""
     inside = path.relative_to(PROJECT)
-    return inside.as_posix() if inside.parts[0] in {"src", "tests"} else ""
+    return inside.as_posix() if inside.parts[0] in {*SOURCES, "tests"} else ""
+
+
+def is_source(path: str) -> bool:
+    """Return whether a path or line of the project is in its sources."""
+    return path.partition("/")[0] in SOURCES
+
+
+def set_sources(folders: Iterable[str]) -> None:
+    """Say which folders of the project hold its sources."""
+    SOURCES[:] = folders
+    path_in_project.cache_clear()
+    _is_elsewhere.cache_clear()
 
 
 def path_of(frame: FrameType) -> str:

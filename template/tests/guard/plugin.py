@@ -30,6 +30,7 @@ from .loop import GuardLoop
 from .measured import FACTORY, MeasuredOnce
 from .mocks import SuspendingMocks
 from .origins import Origins
+from .places import set_sources
 from .processes import Processes, number
 from .report import PLAIN, RAN_BEFORE, Report
 from .resources import Resources
@@ -52,6 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "CPU time of one step of a loop",
     )
     parser.addini("guard_seeds", "how many shuffled schedules")
+    parser.addini("guard_sources", "folders of the sources", type="args", default=["src"])
     parser.getgroup("guard").addoption(
         "--seeds",
         type=int,
@@ -87,6 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _register(config: pytest.Config) -> None:
+    set_sources(config.getini("guard_sources"))
     guard = Guard()
     config.pluginmanager.register(guard, "guard")
     config.pluginmanager.register(guard.report, "guard-report")
@@ -202,6 +205,8 @@ class Guard:
 
     def pytest_sessionstart(self) -> None:
         """Begin to watch."""
+        # Whoever looks for a loop outside an async test, as plugins do, makes one that nobody closes.
+        asyncio.set_event_loop(None)
         dependencies()
         self._origins.start()
         # A coroutine that is never awaited then says where it was made.

@@ -3,7 +3,8 @@
     python -m tests.guard.stages check format-check=isort,black lint=ruff test=pytest
 
 Each gate is a target of make, such as `gate-ruff`. Stages after the word `then` begin when those before
-it have ended. All that a gate prints is kept in `.logs` until the next run.
+it have ended. All that a gate prints is kept in `.logs` until the next run. What an advisory stage finds
+is counted and fails nothing, until it is run alone.
 """
 
 import os
@@ -43,7 +44,9 @@ OF_JOBS = re.compile(r"(?<!\S)(-j\d*|--jobserver-\S+)")
 # Exit codes of a shell that could not run a command.
 NOT_STARTED = {"126": "it cannot be run", "127": "it is not there"}
 
-GREEN, RED, GREY, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
+GREEN, RED, YELLOW = "\x1b[32m", "\x1b[31m", "\x1b[33m"
+GREY, PLAIN = "\x1b[2m", "\x1b[0m"
+COLOURS = {"passed": GREEN, "advisory": YELLOW, "FAILED": RED}
 ERASE = "\r\x1b[K"
 
 
@@ -71,6 +74,7 @@ class Stage:
 
     name: str
     names: list[str]
+    is_advisory: bool = False
     gates: list[Gate] = field(default_factory=list)
     start: float = 0.0
     end: float = 0.0
@@ -79,6 +83,13 @@ class Stage:
     def failed(self) -> list[Gate]:
         """Those of its gates that have ended badly."""
         return [gate for gate in self.gates if gate.process.poll()]
+
+    @property
+    def verdict(self) -> str:
+        """How it has ended, in a word."""
+        if not self.failed:
+            return "passed"
+        return "advisory" if self.is_advisory else "FAILED"
 
 
 class Screen:
@@ -107,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the stages and return the exit code: 0, 1 if one failed, 130 if they were interrupted."""
     parser = ArgumentParser(prog="stages", description=__doc__)
     parser.add_argument("--verbose", action="store_true", help="show all that the gates print")
+    parser.add_argument("--advisory", default="", help="stages that fail nothing")
     parser.add_argument("target", help="what they are run for")
     parser.add_argument("stages", nargs="+", help="stage=gate,gate, or `then`")
     asked = parser.parse_args(arguments)
@@ -125,6 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ran: list[Stage] = []
     try:
         for stages in phases(asked.stages):
+            for stage in stages:
+                stage.is_advisory = (
+                    stage.name in asked.advisory.split() and stage.name != asked.target
+                )
             ran += stages
             run(stages, screen)
     except KeyboardInterrupt:
@@ -161,7 +177,7 @@ def run(stages: Sequence[Stage], screen: Screen) -> None:
         for stage in [stage for stage in left if all(gate.has_ended for gate in stage.gates)]:
             stage.end = monotonic()
             left.remove(stage)
-            screen.line(result(stage), RED if stage.failed else GREEN)
+            screen.line(result(stage), COLOURS[stage.verdict])
         screen.running(left)
         sleep(TICK)
 
@@ -200,10 +216,19 @@ def is_running(gate: Gate) -> bool:
 
 
 def result(stage: Stage) -> str:
-    """Return the line of a stage at its end: its name, its time, what its tests say."""
-    verdict = "FAILED" if stage.failed else "passed"
+    """Return the line of a stage at its end: its name, its time, what its tests say, what is advised."""
     said = [summary(gate) for gate in stage.gates if gate.name == "pytest"]
-    return f"{stage.name:13} {verdict} {stage.end - stage.start:5.1f} s  {' '.join(said)}".rstrip()
+    if stage.verdict == "advisory":
+        said = [(gate.name == "pytest" and summary(gate)) or count(gate) for gate in stage.failed]
+    took = f"{stage.end - stage.start:5.1f} s"
+    return f"{stage.name:13} {stage.verdict} {took}  {', '.join(said)}".rstrip()
+
+
+def count(gate: Gate) -> str:
+    """Return how many findings a gate has, or that it failed, where it does not say one by one."""
+    text = gate.log.read_text(encoding="utf-8", errors="replace")
+    findings, _ = read(gate.name, text)
+    return f"{gate.name} {len(findings) or 'failed'}"
 
 
 def summary(gate: Gate) -> str:
@@ -221,14 +246,20 @@ def tell(
     shown = {
         stage.name: list(lines_of(stage, screen, verbose=verbose))
         for stage in stages
-        if stage.failed or verbose
+        if stage.verdict == "FAILED" or verbose
     }
     shortest_first = sorted(shown, key=lambda name: "\n".join(shown[name]).count("\n"))
     for name in shown if verbose else shortest_first:
         screen.line(f"\n== {name}")
         for line in shown[name]:
             screen.line(line)
-    failed = [stage for stage in stages if stage.failed]
+    advisory = [stage for stage in stages if stage.verdict == "advisory"]
+    if advisory:
+        names = " ".join(stage.name for stage in advisory)
+        screen.line(
+            f"Advisory, so that it fails nothing: {names}. 'make {advisory[0].name}' shows it."
+        )
+    failed = [stage for stage in stages if stage.verdict == "FAILED"]
     if not failed:
         screen.line(f"{target} passed in {seconds:.1f} s", GREEN)
         return 0

@@ -15,7 +15,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from .loop import MADE_AT
-from .places import current_line, path_in_project
+from .places import current_line, is_source, path_in_project
 
 # The most objects that are looked at for what a call has changed or can still reach.
 MOST_OBJECTS = 1000
@@ -140,7 +140,7 @@ class Ledger:
         task = self._holder()
         # A task of `lock.acquire()` alone has no line of the project at work.
         line = (_line_of_source() or getattr(task, MADE_AT, "")) if task else ""
-        if line.startswith("src/") and task and id(thing) not in self._own:
+        if is_source(line) and task and id(thing) not in self._own:
             self._held[id(thing)].append((Left(what, line, thing, is_held=True, item=item), task))
 
     def _take_item(self, queue: object, item: object) -> None:
@@ -187,7 +187,7 @@ class Ledger:
 
 def _line_of_source() -> str:
     line = current_line()
-    return line if line.startswith("src/") else ""
+    return line if is_source(line) else ""
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
@@ -303,7 +303,7 @@ def _own_attributes(thing: object) -> list[tuple[str, object]]:
 def _is_of_project(thing: object) -> bool:
     module = sys.modules.get(type(thing).__module__)
     file = getattr(module, "__file__", None)
-    return bool(file) and path_in_project(file).startswith("src/")
+    return bool(file) and is_source(path_in_project(file))
 
 
 def _entries(value: object, in_use: Container[int]) -> frozenset[int]:

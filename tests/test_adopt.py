@@ -1,0 +1,451 @@
+"""`make adopt`: an existing repository takes the template on, and loses nothing."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import commit_all, files_of, read_toml, read_yaml, run
+from tests.old_repositories import FLAT, SETTLED, SRC
+from tests.test_update import EDITS, NEXT, NOW, git, made, release, update
+
+pytestmark = pytest.mark.xdist_group("adopt")
+
+REPOSITORIES = {"flat": FLAT, "src": SRC, "settled": SETTLED}
+
+BLOCKING = '''"""Blocks."""
+
+import time
+
+
+async def wait() -> None:
+    """Wait."""
+    time.sleep(0.01)
+'''
+
+TEST_OF_BLOCKING = '''"""Waits."""
+
+from order_hub.late import wait
+
+
+async def test_wait() -> None:
+    assert await wait() is None
+'''
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A repository that took the template on. Tests only read it."""
+
+    folder: Path
+    before: dict[str, bytes]
+    output: str
+
+    def after(self) -> dict[str, bytes]:
+        """Return the files that git has or sees."""
+        names = run("git ls-files --cached --others --exclude-standard", self.folder).stdout
+        return {name: (self.folder / name).read_bytes() for name in names.splitlines()}
+
+    def read(self, name: str) -> str:
+        """Return a file."""
+        return (self.folder / name).read_text("utf-8")
+
+    def copy(self, folder: Path) -> Path:
+        """Return a copy that may be changed, everything committed."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        commit_all(folder)
+        return folder
+
+
+Adopt = Callable[..., Adopted]
+
+
+@pytest.fixture(scope="session")
+def clone(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a clone of the template with a version, from which updates come, too."""
+    folder = tmp_path_factory.mktemp("clone") / "template"
+    git(f"clone -q {template} {folder}", template)
+    git("remote remove origin", folder)
+    git(f"tag {NOW}", folder)
+    return folder
+
+
+def build(files: dict[str, str], folder: Path) -> Path:
+    """Make a repository of files by path."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+    commit_all(folder)
+    return folder
+
+
+def make_adopt(clone: Path, folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run `make adopt` in a clone of the template."""
+    return run(["make", "--silent", "adopt", f"DEST={folder}", *words], clone)
+
+
+@pytest.fixture(scope="session")
+def adopt(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Adopt:
+    """Return a function that gives the repository of a name as `make adopt` left it."""
+
+    @cache
+    def adopted(name: str, *words: str) -> Adopted:
+        folder = build(REPOSITORIES[name], tmp_path_factory.mktemp(name) / "old")
+        before = files_of(folder)
+        done = make_adopt(clone, folder, *words)
+        assert done.returncode == 0, done.stdout
+        return Adopted(folder, before, done.stdout)
+
+    return adopted
+
+
+@pytest.mark.parametrize("name", REPOSITORIES)
+def test_what_was_there_stays_byte_for_byte(name: str, adopt: Adopt) -> None:
+    adopted = adopt(name)
+
+    after = adopted.after()
+    changed = [path for path, content in adopted.before.items() if after.get(path) != content]
+    assert set(changed) <= {"pyproject.toml"}
+
+
+@pytest.mark.parametrize("name", ["src", "settled"])
+def test_pyproject_is_added_to(name: str, adopt: Adopt) -> None:
+    adopted = adopt(name)
+
+    lines = adopted.before["pyproject.toml"].decode().splitlines()
+    now = adopted.read("pyproject.toml").splitlines()
+    assert [line for line in lines if line not in now and not line.startswith("dev = ")] == []
+
+
+def test_their_settings_of_a_tool_stay_and_leave_out_what_is_the_templates(adopt: Adopt) -> None:
+    settings = read_toml(adopt("src").folder / "pyproject.toml")["tool"]
+
+    assert settings["black"] == {
+        "line-length": 120,
+        "force-exclude": "/(tests/guard|tooling)/",
+    }
+    assert settings["ruff"] == {
+        "extend-exclude": ["tests/guard", "tooling"],
+        "lint": {"select": ["E501"]},
+    }
+
+
+def test_their_groups_stay_and_get_the_tools(adopt: Adopt) -> None:
+    groups = read_toml(adopt("src").folder / "pyproject.toml")["dependency-groups"]
+
+    assert groups["docs"] == ["attrs"]
+    assert groups["dev"][:2] == ["iniconfig", "pre-commit<4.7"]
+    assert groups["dev"][2:] == [{"include-group": "tooling"}, "order-hub[test]"]
+    assert "ruff==" in " ".join(groups["tooling"])
+
+
+def test_what_cannot_be_installed_with_the_tools_is_kept_apart(adopt: Adopt) -> None:
+    adopted = adopt("src")
+
+    settings = read_toml(adopted.folder / "pyproject.toml")["tool"]["uv"]
+    assert settings["environments"] == ["python_version >= '3.11'"]
+    assert settings["conflicts"] == [[{"extra": "lint"}, {"group": "tooling"}]]
+    assert "\n  extra lint, never with the tools, in pyproject.toml\n" in adopted.output
+
+
+def test_their_version_of_a_tool_wins(adopt: Adopt) -> None:
+    adopted = adopt("src")
+
+    tools = read_toml(adopted.folder / "pyproject.toml")["dependency-groups"]["tooling"]
+    assert "pre-commit==" not in " ".join(tools)
+    assert re.search(r"\n  pre-commit<4\.7, not [\d.]+, in its dependencies\n", adopted.output)
+
+
+def test_settings_elsewhere_are_not_hidden_by_a_table(adopt: Adopt) -> None:
+    adopted = adopt("flat")
+
+    assert "mypy" not in read_toml(adopted.folder / "pyproject.toml")["tool"]
+    assert "\n  settings of mypy, in setup.cfg\n" in adopted.output
+
+
+def test_the_gates_are_added_and_no_starter_code(adopt: Adopt) -> None:
+    adopted = adopt("flat")
+
+    added = {path for path in adopted.after() if path not in adopted.before}
+    others = {path for path in added if not path.startswith(("rules/", "tests/guard/"))}
+    assert others == {
+        ".copier-answers.yml",
+        ".editorconfig",
+        ".gitattributes",
+        ".pre-commit-config.yaml",
+        "Makefile",
+        "pyproject.toml",
+        "pytest.ini",
+        "sgconfig.yml",
+        "tests/__init__.py",
+        "tooling.mk",
+        "tooling/__init__.py",
+        "tooling/merge.py",
+        "tooling/repository.py",
+        "tooling/request.py",
+        "tooling/template.py",
+        "tooling/update.py",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "guesses"),
+    [
+        (
+            "flat",
+            {
+                "project_name": "order-hub",
+                "package_name": "order_hub",
+                "sources": "order_hub",
+                "description": "Keeps orders in step",
+                "author_name": "Ada Lovelace",
+                "author_email": "ada@example.com",
+                "python_version": "3.11",
+                "line_length": 120,
+                "coverage_threshold": 0,
+                "ci": [],
+                "examples": [],
+                "own_files": [".gitignore", "tool.mypy"],
+            },
+        ),
+        (
+            "src",
+            {
+                "sources": "src",
+                "line_length": 120,
+                "own_files": [".gitignore", "Makefile", "tool.black", "tool.ruff"],
+            },
+        ),
+        ("settled", {"author_name": "Test", "python_version": "3.12", "ci": ["github"]}),
+    ],
+)
+def test_answers_are_guessed_recorded_and_said(
+    name: str, guesses: dict[str, object], adopt: Adopt
+) -> None:
+    adopted = adopt(name)
+
+    recorded = read_yaml(adopted.folder / ".copier-answers.yml")
+    assert guesses.items() <= recorded.items()
+    assert [
+        line for line in guesses if f"\n  {line}: {guesses[line]}\n" not in adopted.output
+    ] == []
+
+
+@pytest.mark.slow
+def test_flags_overrule_guesses(adopt: Adopt) -> None:
+    adopted = adopt("src", "FLAGS=-d project_name='Order Hub' -d line_length=90")
+
+    answers = read_yaml(adopted.folder / ".copier-answers.yml")
+    assert (answers["project_name"], answers["line_length"]) == ("Order Hub", 90)
+    assert "\n  line_length: 90\n" in adopted.output
+
+
+def test_updates_come_from_where_the_template_is(adopt: Adopt, clone: Path) -> None:
+    answers = read_yaml(adopt("flat").folder / ".copier-answers.yml")
+
+    assert (answers["_commit"], answers["_src_path"]) == (NOW, str(clone))
+
+
+def test_their_targets_of_other_names_run_as_before(adopt: Adopt) -> None:
+    adopted = adopt("src")
+
+    assert run("make docs", adopted.folder).stdout == "building our docs\n"
+    assert run("make -f Makefile test", adopted.folder).stdout == "running our tests\n"
+    assert "Run yours by make -f Makefile:\n  test\n" in adopted.output
+
+
+@pytest.mark.parametrize("name", REPOSITORIES)
+def test_every_offer_can_be_applied(name: str, adopt: Adopt, tmp_path: Path) -> None:
+    project = adopt(name).copy(tmp_path / "project")
+    diffs = sorted(str(file) for file in project.glob(".adopt/*.diff"))
+
+    assert run(["git", "apply", "--allow-empty", *diffs, "/dev/null"], project).stdout == ""
+
+
+def test_an_offer_keeps_what_is_theirs(adopt: Adopt, tmp_path: Path) -> None:
+    project = adopt("settled").copy(tmp_path / "project")
+    names = ["pytest.ini", "pre-commit-config.yaml", "github-workflows-gates.yml"]
+
+    for name in names:
+        git(f"apply .adopt/{name}.diff", project)
+
+    settings = (project / "pytest.ini").read_text("utf-8")
+    repositories = read_yaml(project / ".pre-commit-config.yaml")["repos"]
+    assert re.search(r"\naddopts = -p tests\.guard\.plugin .*\n    -ra\n", settings)
+    assert "\n    nightly: runs at night\n" in settings
+    assert "\npythonpath = . tests\n" in settings
+    assert [each["hooks"][0]["id"] for each in repositories] == ["ours", "black"]
+    assert repositories[1]["hooks"][0]["stages"] == ["pre-commit"]
+    assert repositories[1]["hooks"][-1]["stages"] == ["pre-commit", "manual"]
+    assert (project / ".github/workflows/gates.yml").exists()
+
+
+def test_git_sees_nothing_of_the_offers(adopt: Adopt) -> None:
+    assert not [name for name in adopt("settled").after() if name.startswith(".adopt/")]
+
+
+@pytest.mark.slow
+def test_a_reset_takes_it_all_away(clone: Path, tmp_path: Path) -> None:
+    folder = build(SRC, tmp_path / "old")
+    before = files_of(folder)
+    assert make_adopt(clone, folder).returncode == 0
+
+    git("reset -q --hard", folder)
+
+    left = {name: text for name, text in files_of(folder).items() if not name.startswith(".adopt/")}
+    assert left == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("files", "commands", "sentence"),
+    [
+        (SRC, "touch new.txt", "has changes: commit or stash them first"),
+        (SRC, "rm README.md", "has changes: commit or stash them first"),
+        (SRC, "rm -rf .git", "is not the root of a git repository: name one, or run git init"),
+        (SRC, "git update-ref -d HEAD", "has no commit: commit everything first"),
+        (SRC | {".copier-answers.yml": "{}\n"}, "true", "has .copier-answers.yml already"),
+        (SRC | {"tooling/x.py": ""}, "true", "has tooling, where the template has its own: rename"),
+        (SRC | {"pyproject.toml": "["}, "true", "pyproject.toml cannot be read: "),
+        (
+            SRC | {"pyproject.toml": "[tool.poetry]\nname = 'x'\n"},
+            "true",
+            "has its metadata in [tool.poetry], which uv cannot read: move that to [project]",
+        ),
+        (
+            SRC | {"pyproject.toml": "[project]\nname = 'x'\nrequires-python = '<3.9'\n"},
+            "true",
+            "The project runs on Python <3.9, the template from 3.11 on.",
+        ),
+        ({"main.py": ""}, "true", "There is no folder src in "),
+    ],
+)
+def test_what_cannot_be_adopted_is_refused_with_a_sentence_and_left_alone(
+    files: dict[str, str], commands: str, sentence: str, clone: Path, tmp_path: Path
+) -> None:
+    folder = build(files, tmp_path / "old")
+    run(commands, folder)
+    before = files_of(folder)
+
+    done = make_adopt(clone, folder)
+
+    assert done.returncode != 0
+    assert sentence in done.stdout
+    assert "Traceback" not in done.stdout
+    assert files_of(folder) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["DEST="],
+            "Say which repository takes the template on, as in make adopt DEST=../old-repo.",
+        ),
+        (["FLAGS=-d 'x"], "FLAGS cannot be split into words (No closing quotation)"),
+        (
+            ["FLAGS=-d line_length=7"],
+            "Nothing was made. Validation error for question 'line_length'",
+        ),
+        (
+            ["FLAGS=-d sources=a/b"],
+            "type e.g. order_hub: one folder of the project, without a slash.",
+        ),
+    ],
+)
+def test_bad_words_are_refused_with_a_sentence(
+    words: list[str], sentence: str, clone: Path, tmp_path: Path
+) -> None:
+    folder = build(SRC, tmp_path / "old")
+    before = files_of(folder)
+
+    done = make_adopt(clone, folder, *words)
+
+    assert done.returncode != 0
+    assert sentence in done.stdout
+    assert files_of(folder) == before
+
+
+@pytest.mark.slow
+def test_a_write_that_fails_leaves_nothing(clone: Path, tmp_path: Path) -> None:
+    folder = build(SRC | {".github": "a file\n"}, tmp_path / "old")
+    before = files_of(folder)
+
+    done = make_adopt(clone, folder, "FLAGS=-d ci=[github]")
+
+    assert "Nothing was changed: " in done.stdout
+    assert files_of(folder) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "advisory"),
+    [
+        ("flat", "format-check lint"),
+        ("src", "format-check typecheck"),
+        ("settled", "format-check typecheck"),
+    ],
+)
+def test_what_fails_on_the_first_day_stops_nobody(
+    name: str, advisory: str, adopt: Adopt, tmp_path: Path
+) -> None:
+    project = adopt(name, "ADVISORY=1").copy(tmp_path / "project")
+    before = run("git status --porcelain", project).stdout
+
+    done = run("make check", project)
+
+    assert done.returncode == 0, done.stdout
+    assert f"\nAdvisory, so that it fails nothing: {advisory}. " in done.stdout
+    assert re.search(r"(?m)^test +passed .* s  1 passed", done.stdout)
+    assert run("git status --porcelain", project).stdout == before == ""
+
+
+@pytest.mark.slow
+def test_the_guard_watches_the_folder_of_a_flat_package(adopt: Adopt, tmp_path: Path) -> None:
+    project = adopt("flat").copy(tmp_path / "project")
+    (project / "order_hub/late.py").write_text(BLOCKING, "utf-8")
+    (project / "tests/test_late.py").write_text(TEST_OF_BLOCKING, "utf-8")
+
+    done = run("make test", project)
+
+    assert "time.sleep stopped the loop at order_hub/late.py:8" in done.stdout
+
+
+@pytest.fixture(scope="session")
+def newer(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the clone with a newer version, in which is changed what releases change."""
+    folder = shutil.copytree(clone, tmp_path_factory.mktemp("newer") / "template")
+    for change in EDITS["release"]:
+        file = folder / "template" / change["file"]
+        file.write_text(made(change, file.read_text("utf-8")), "utf-8")
+    release(folder, NEXT)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REPOSITORIES)
+def test_the_next_update_merges_and_leaves_theirs_alone(
+    name: str, adopt: Adopt, newer: Path, tmp_path: Path
+) -> None:
+    adopted = adopt(name)
+    project = adopted.copy(tmp_path / "project")
+    answers = project / ".copier-answers.yml"
+    recorded = re.sub(r"(?m)^_src_path: .*", f"_src_path: {newer}", answers.read_text("utf-8"))
+    answers.write_text(recorded, "utf-8")
+    commit_all(project)
+
+    done = update(project)
+
+    after = files_of(project)
+    tools = read_toml(project / "pyproject.toml")["dependency-groups"]["tooling"]
+    changed = [path for path, content in adopted.before.items() if after.get(path) != content]
+    assert done.returncode == 0, done.stdout
+    assert set(changed) <= {"pyproject.toml"}
+    assert set(after) <= set(files_of(adopted.folder))
+    assert {"mypy==99.0.0", "pytest-next==99.0.0", "ruff==99.0.0"} <= set(tools)
