@@ -794,6 +794,51 @@ def test_a_repository_with_longer_hashes_is_updated(skeleton: Path) -> None:
     assert "Resolve the conflicts in these files" in done.stdout
 
 
+# Ways in which people have set git up, and where the project then is.
+SET_UPS = {
+    "a detached HEAD": ("git switch -q --detach", "."),
+    "a worktree": ("git worktree add -q ../tree", "../tree"),
+    "conflicts in another style": ("git config merge.conflictStyle diff3", "."),
+    "commits that cannot be signed": (
+        "git config commit.gpgSign true && git config gpg.program false",
+        ".",
+    ),
+    "hooks for all, which fail": (
+        "mkdir ../hooks && git config core.hooksPath $PWD/../hooks && cd ../hooks && printf '#!/bin/sh\nexit 1\n'"
+        " | tee pre-commit post-checkout post-commit commit-msg >pre-merge-commit && chmod +x *",
+        ".",
+    ),
+    "line ends of Windows": ("git config core.autocrlf true", "."),
+    "names of branches and remotes like files": (
+        "git branch pytest.ini && git remote add tests . && git tag Makefile",
+        ".",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def straight(rendered_skeleton: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the files of a skeleton after an update in which nothing is special."""
+    project = shutil.copytree(rendered_skeleton, tmp_path_factory.mktemp("straight") / "project")
+    commit_all(project)
+    assert update(project).returncode == 0
+    return files_of(project)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SET_UPS)
+def test_an_update_is_the_same_however_git_is_set_up(
+    name: str, skeleton: Path, straight: dict[str, bytes]
+) -> None:
+    commands, folder = SET_UPS[name]
+    assert run(["sh", "-c", commands], skeleton).returncode == 0
+
+    done = update(skeleton / folder)
+
+    assert done.returncode == 0, done.stdout
+    assert files_of(skeleton / folder) == straight
+
+
 @pytest.mark.slow
 def test_who_stops_before_anything_is_written_is_not_told_to_undo(
     skeleton: Path, tmp_path: Path
