@@ -33,6 +33,7 @@ bench: $(ENV) ## measure, each number as a ratio within one run, and what schedu
 	@failed=0; for part in daily render "schedules --compare" project fleet; do \
 	  $(BIN)/python -m benchmarks.$$part || failed=1; done; exit $$failed
 
-docs: $(ENV) ## write docs/gates.md anew from the matrix of minimal pairs, and docs/schedules.md from races
+docs: $(ENV) ## write docs/gates.md anew from the matrix of minimal pairs, docs/schedules.md from races, and the picture
 	@$(BIN)/python -m tests.gates_page > docs/gates.md
 	@$(BIN)/python -m benchmarks.schedules > docs/schedules.md
+	@$(BIN)/python -m tests.picture > docs/quality.svg

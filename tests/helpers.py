@@ -1,6 +1,7 @@
 """What several test files need: rendering in-process, running commands, the hostile answers."""
 
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -117,6 +118,29 @@ def run(
         text=True,
         check=False,
     )
+
+
+def on_a_terminal(command: str, folder: Path, **variables: str) -> str:
+    """Run a command on a terminal, with uv and the given variables, and return what it prints there."""
+    master, slave = pty.openpty()
+    path = f"{uv_folder()}:{os.environ['PATH']}"
+    with subprocess.Popen(
+        command.split(),
+        cwd=folder,
+        env={**clean_environment(), "PATH": path, "TERM": "xterm", **variables},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    ):
+        os.close(slave)
+        output = b""
+        try:
+            while data := os.read(master, 1 << 16):
+                output += data
+        except OSError:  # as a terminal ends on Linux
+            os.close(master)
+    return output.decode()
 
 
 def clean_environment() -> dict[str, str]:

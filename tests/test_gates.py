@@ -84,3 +84,7 @@ def test_each_class_has_several_pairs() -> None:
 
 def test_the_page_of_the_gates_is_up_to_date() -> None:
     assert (ROOT / "docs/gates.md").read_text(encoding="utf-8") == gates_page()
+
+
+def test_the_readme_says_how_many_defects_are_stopped() -> None:
+    assert f"): {len(PAIRS)} defects that are stopped" in (ROOT / "README.md").read_text("utf-8")

@@ -1,7 +1,6 @@
 """What `make quality` and `make check` show: a line for each stage, each finding once, and where the rest is."""
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Pipeline
-from tests.helpers import clean_environment
+from tests.helpers import clean_environment, on_a_terminal
 from tests.test_commands import FAILING_TEST, LINT_ERROR, PACKAGE, TYPE_ERROR
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
@@ -244,31 +243,8 @@ def running_in(folder: Path) -> list[str]:
     return commands
 
 
-def on_a_terminal(pipeline: Pipeline, command: str, **variables: str) -> str:
-    """Return what a command prints on a terminal."""
-    master, slave = pty.openpty()
-    environment = {**clean_environment(), "PATH": os.environ["PATH"], "TERM": "xterm"}
-    with subprocess.Popen(
-        command.split(),
-        cwd=pipeline.folder,
-        env={**environment, "UV_PYTHON": pipeline.python, **variables},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-    ):
-        os.close(slave)
-        output = b""
-        try:
-            while data := os.read(master, 1 << 16):
-                output += data
-        except OSError:  # as a terminal ends on Linux
-            os.close(master)
-    return output.decode()
-
-
 def test_a_terminal_shows_what_runs_in_colour(pipeline: Pipeline) -> None:
-    output = on_a_terminal(pipeline, "make typecheck")
+    output = on_a_terminal("make typecheck", pipeline.folder, UV_PYTHON=pipeline.python)
 
     assert "\r\x1b[Ktypecheck 0 s" in output
     assert "\x1b[32mtypecheck     passed" in output
@@ -277,7 +253,7 @@ def test_a_terminal_shows_what_runs_in_colour(pipeline: Pipeline) -> None:
 def test_a_terminal_shows_failures_of_tests_in_colour(pipeline: Pipeline) -> None:
     pipeline.write("tests/test_failing.py", FAILING_TEST)
 
-    output = on_a_terminal(pipeline, "make check")
+    output = on_a_terminal("make check", pipeline.folder, UV_PYTHON=pipeline.python)
 
     assert "\x1b[31m\x1b[1mFAILED: tests/test_failing.py::test_it\x1b[0m" in output
     assert re.search(r"\x1b\[31mtest +FAILED +[\d.]+ s  1 failed, \d+ passed", output)
@@ -285,7 +261,9 @@ def test_a_terminal_shows_failures_of_tests_in_colour(pipeline: Pipeline) -> Non
 
 
 def test_a_terminal_is_plain_where_nobody_wants_colour(pipeline: Pipeline) -> None:
-    output = on_a_terminal(pipeline, "make typecheck", NO_COLOR="1")
+    output = on_a_terminal(
+        "make typecheck", pipeline.folder, UV_PYTHON=pipeline.python, NO_COLOR="1"
+    )
 
     assert "\x1b[3" not in output
     assert "typecheck     passed" in output
