@@ -51,7 +51,8 @@ check: $(ENV) ## the same gates, changing no file that git sees: what CI runs
 ##@ One stage
 
 format: $(ENV) ## format with isort and black, writing
-	@$(BIN)/isort --quiet .; sorted=$$?; $(BIN)/black --quiet . && exit $$sorted
+	@$(CHANGED) --named '\.pyi?$$' format $(BIN)/isort --quiet --filter-files; sorted=$$?; \
+	  $(BIN)/black --quiet . && exit $$sorted
 
 format-check: $(ENV)
 	@$(STAGES) $@ $(FORMAT_CHECK)
@@ -106,6 +107,8 @@ clean: ## remove what the targets made
 # The stages of a target, and the gates of each, which run side by side.
 STAGES = MAKE_COMMAND="$(MAKE_COMMAND)" PYTHONPATH="$(TOOLING).$${PYTHONPATH:+:$$PYTHONPATH}" \
   $(BIN)/python -P -m tests.guard.stages $(if $(V),--verbose) $(if $(ADVISORY),--advisory="$(ADVISORY)")
+# Gates that look at each file by itself leave those alone that have not changed since they passed.
+CHANGED = $(BIN)/python -P $(TOOLING)tests/guard/changed.py
 FORMAT_CHECK := format-check=isort,black
 LINT := lint=ruff,house-rules,flake8-async,file-checks
 TYPECHECK := typecheck=mypy
@@ -113,7 +116,7 @@ TYPECHECK := typecheck=mypy
 gate-format: format
 
 gate-isort:
-	@$(BIN)/isort --check-only .
+	@$(CHANGED) --named '\.pyi?$$' isort $(BIN)/isort --check-only --filter-files
 
 gate-black:
 	@$(BIN)/black --check .
@@ -122,22 +125,17 @@ gate-ruff:
 	@$(BIN)/ruff check --output-format=concise .
 
 gate-house-rules:
-	@$(BIN)/ast-grep scan --error=unused-suppression --report-style=medium .
+	@$(CHANGED) --named '\.pyi?$$' house-rules $(BIN)/ast-grep scan --error=unused-suppression --report-style=medium
 
 # It takes long for a file: only those with a handler that may catch a cancellation, or that goes on in
-# the next line, and that have changed since all passed. The time of change of the inode tells of those
-# that were moved here, too. ruff has its other rules.
+# the next line. ruff has its other rules.
 FLAKE8_ASYNC := $(BIN)/flake8-async --enable=ASYNC103,ASYNC104
 HANDLERS := except *[*]? *(:|[(][^)]*$$|.*(BaseException|[Cc]ancelled))
-PASSED := .venv/.flake8-async-passed
 gate-flake8-async:
-	@test $(PASSED) -nt $(ENV) && test $(PASSED) -nt $(TOOLING)tooling.mk || rm -f $(PASSED)
-	@touch $(PASSED).next; files=$$(find . -path './.?*' -prune -o -name '*.py' \
-	  $$(test ! -e $(PASSED) || echo -cnewer $(PASSED)) -exec grep -lE '$(HANDLERS)' {} +); \
-	  test -z "$$files" || echo "$$files" | tr '\n' '\0' | xargs -0 $(FLAKE8_ASYNC) && mv $(PASSED).next $(PASSED)
+	@$(CHANGED) --named '\.py$$' --holding '$(HANDLERS)' flake8-async $(FLAKE8_ASYNC)
 
 gate-file-checks:
-	@$(if $(IN_REPOSITORY),$(BIN)/pre-commit run --all-files --hook-stage manual,\
+	@$(if $(IN_REPOSITORY),$(CHANGED) --tracked file-checks $(BIN)/pre-commit run --hook-stage manual --files,\
 	  echo "No file checks: this folder is not the root of a git repository.")
 
 gate-mypy:
