@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from argparse import ArgumentParser
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +142,21 @@ def fetch_copier() -> None:
         )
 
 
+def refuse_unknown(flags: list[str]) -> None:
+    """Leave with a sentence if flags answer a question that there is not, which Copier passes over."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-d", "--data", action="append", default=[])
+    questions = re.findall(r"(?m)^([a-z]\w*):", (TEMPLATE / "copier.yml").read_text("utf-8"))
+    for answer in parser.parse_known_args(flags)[0].data:
+        name = answer.partition("=")[0]
+        if name not in questions:
+            close = get_close_matches(name, questions, n=1, cutoff=0)
+            sys.exit(f"Nothing was made. There is no question {name}; did you mean {close[0]}?")
+
+
 def copy(staging: Path, commit: str, flags: list[str]) -> None:
     """Run Copier, asking questions when a terminal is attached; leave with its reason if it refuses."""
+    refuse_unknown(flags)
     if not sys.stdin.isatty() and not {"--defaults", "-l", "--force", "-f"} & set(flags):
         flags = ["--defaults", *flags]
     command = copier("copy", "--quiet", "--vcs-ref", commit, *flags, str(TEMPLATE), str(staging))

@@ -150,6 +150,7 @@ def test_a_refused_answer_leaves_nothing(clone: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
+        ("-d exmaples=[]", "There is no question exmaples; did you mean examples?"),
         ("-d examples=clients", 'several choices are typed as in -d "examples=[clients, queues]"'),
         ("-d 'x", "FLAGS cannot be split into words (No closing quotation): close every quote."),
         ("-d license=WTFPL", "Invalid choice for 'license': 'WTFPL' is not in ['MIT', "),

@@ -689,6 +689,7 @@ def test_answers_without_a_way_to_the_template_are_refused(
     ("flags", "sentence"),
     [
         ("-d line_length=7", "type e.g. 100: a line may have from 72 to 160 characters."),
+        ("-d exmaples=[]", "There is no question exmaples; did you mean examples?"),
         ("-d examples=clients", "several choices are typed as in -d examples=[clients,queues]"),
         ("-d examples", "examples is no answer"),
         ("-d 'x", "close every quote"),

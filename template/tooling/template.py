@@ -3,8 +3,9 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
@@ -83,6 +84,16 @@ class Template:
         """Return a file of a version, nothing if it has none."""
         done = self.clone.run("show", f"{version}:{name}")
         return done.stdout.decode() if done.returncode == 0 else ""
+
+    def refuse_unknown(self, version: str, names: Iterable[str]) -> None:
+        """Leave with a sentence if one of the names is no question of a version, which Copier passes over."""
+        questions = re.findall(r"(?m)^([a-z]\w*):", self.read(version, "copier.yml"))
+        for name in names:
+            if name not in questions:
+                close = get_close_matches(name, questions, n=1, cutoff=0)
+                sys.exit(
+                    f"Nothing was changed. There is no question {name}; did you mean {close[0]}?"
+                )
 
     def render(self, version: str, answers: Mapping[str, Any], folder: Path, *, ask: bool) -> Path:
         """Render a version into a folder and return it; leave with Copier's reason if it refuses."""

@@ -150,6 +150,7 @@ def update(
         project = project.with_objects_in(folder / "objects")
     current = str(answers["_commit"])
     ask = sys.stdin.isatty() and not options.defaults
+    template.refuse_unknown(newest, options.data)
     changed = {**answers, **options.data}
     old = project.tree_of(template.render(current, answers, folder / "old", ask=False))
     new = project.tree_of(template.render(newest, changed, folder / "new", ask=ask))
