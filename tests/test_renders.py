@@ -248,12 +248,13 @@ def test_numbers_arrive_in_the_settings(project: Path) -> None:
         (".gitlab-ci.yml", "gitlab-ci", []),
         (".gitlab-ci.yml", "gitlab-ci", ["ci"]),
         ("renovate.json", "renovate", ["renovate"]),
+        ("compose.yaml", "compose-spec", []),
     ],
 )
 def test_files_for_services_fit_their_schema(
     file: str, schema: str, updates: list[str], render_project: Render
 ) -> None:
-    project = render_project(ci=["github", "gitlab"], updates=updates)
+    project = render_project(ci=["github", "gitlab"], examples=["workers"], updates=updates)
 
     check = str(ROOT / ".venv/bin/check-jsonschema")
     done = run([check, "--builtin-schema", f"vendor.{schema}", file], project)
