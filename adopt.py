@@ -72,6 +72,8 @@ TESTS = ["test", "tests", "testing"]
 
 TOOLS = ["black", "isort", "ruff", "mypy", "coverage"]
 
+STAGES = ["format-check", "lint", "typecheck", "test"]
+
 # Folders of packages that are not what the project is about.
 ASIDE = {"benchmarks", "doc", "docs", "example", "examples", "scripts", "test", "tests", "tools"}
 
@@ -254,7 +256,10 @@ class Project:
             "package_name": package,
             "sources": sources,
             "description": about.strip().partition("\n")[0][:200].strip(),
-            "author_name": author.get("name") or setup.get("author") or by,
+            # setuptools' form may have the address behind the name.
+            "author_name": author.get("name")
+            or setup.get("author", "").partition("<")[0].strip()
+            or by,
             "author_email": author.get("email") or setup.get("author_email") or mail,
             "python_version": self.lowest_python(),
             "line_length": str(next(filter(None, lengths), "")),
@@ -293,6 +298,13 @@ class Project:
             if supported.contains(f"{version}.99"):
                 return str(version)
         return sys.exit(f"The project runs on Python {wanted}, the template from {offered[0]} on.")
+
+    def tests_elsewhere(self) -> list[str]:
+        """Return the folders with tests, if none of these are in tests/."""
+        listing = output(["git", "ls-files", "*.py"], self.folder).splitlines()
+        named = re.compile(r"(.*/)?(unit)?tests?/|(.*/)?(?=test_[^/]*$)")
+        found = {match[0].rstrip("/") for path in listing if (match := named.match(path))}
+        return [] if "tests" in found else sorted(found - {""})
 
     def runs_below(self, version: str) -> bool:
         """Return whether the project says that it runs on older Pythons than one."""
@@ -381,6 +393,7 @@ class Plan:
             **self._diffs(),
         }
         self._both = self._targets_of_both()
+        self._elsewhere = project.tests_elsewhere()
 
     def _text(self, name: str) -> str:
         text = (self._rendered / name).read_text("utf-8")
@@ -573,6 +586,11 @@ class Plan:
                 "make reads GNUmakefile first, then yours. Run yours by make -f Makefile:",
                 self._both,
             )
+        if self._elsewhere:
+            say(
+                "\nThe gates look for tests in tests/, and yours are in"
+                f" {' and '.join(self._elsewhere)}: move them there."
+            )
         if "pytest.ini" in self._own:
             say(
                 f"The guard is off until pytest loads it: {OFFERS}/pytest.ini.diff adds it to your settings."
@@ -684,14 +702,16 @@ def set_advisory(folder: Path, makefile: str) -> None:
     if run(["make", "--silent", ".venv/.ready"], folder).returncode:
         sys.exit("The repository took the template on, but has no environment yet: see above.")
     pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-    checked = run(["make", "check"], folder, stdout=pipe, stderr=nothing).stdout
+    every = f"ADVISORY={' '.join(STAGES)}"
+    checked = run(["make", "check", every], folder, stdout=pipe, stderr=nothing).stdout
     say(checked.rstrip())
-    failed = re.search(r"(?m)^check FAILED in: (.*)$", checked)
+    found = re.findall(r"(?m)^(\S+) +advisory ", checked)
+    failed = " ".join(stage for stage in STAGES if stage in found)
     if failed:
         file = folder / makefile
-        text = file.read_text("utf-8").replace("\nADVISORY :=\n", f"\nADVISORY := {failed[1]}\n")
+        text = file.read_text("utf-8").replace("\nADVISORY :=\n", f"\nADVISORY := {failed}\n")
         file.write_text(text, "utf-8")
-        say(f"\nAdvisory from now on, by ADVISORY in {makefile}: {failed[1]}.")
+        say(f"\nAdvisory from now on, by ADVISORY in {makefile}: {failed}.")
     run(["make", "setup"], folder)
     for name in [makefile, "uv.lock"]:
         # A project may want no lock file in git.

@@ -38,6 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item._id = type(item._id).parse(f"{item.nodeid}@{mark.args[0]}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_cache_of_mypy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let projects share what mypy knows of packages, which it checks by their content."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.mktemp("mypy")))
+        yield
+
+
 # What a test records that passed the gates of a project: the Python that it ran on, such as "3.11.7".
 RAN_ON = "a project passed its gates on"
 

@@ -51,7 +51,7 @@ FLAT = {
         name = order-hub
         version = 1.2
         description = Keeps orders in step
-        author = Ada Lovelace
+        author = Ada Lovelace <ada@example.com>
         author_email = ada@example.com
 
         [options]

@@ -407,6 +407,26 @@ def test_what_fails_on_the_first_day_stops_nobody(
 
 
 @pytest.mark.slow
+def test_the_first_day_is_told_in_numbers(adopt: Adopt) -> None:
+    adopted = adopt("flat", "ADVISORY=1")
+
+    assert re.search(r"\nlint +advisory +[\d.]+ s  ruff \d+", adopted.output)
+    assert "\n== lint" not in adopted.output
+    assert "\nAdvisory from now on, by ADVISORY in Makefile: format-check lint.\n" in adopted.output
+
+
+@pytest.mark.slow
+def test_who_has_tests_elsewhere_is_told_where_the_gates_look(clone: Path, tmp_path: Path) -> None:
+    tests = {"order_hub/tests/test_stock.py": FLAT["tests/test_stock.py"]}
+    files = {name: text for name, text in (FLAT | tests).items() if not name.startswith("tests/")}
+    folder = build(files, tmp_path / "old")
+
+    said = make_adopt(clone, folder).stdout
+
+    assert "in tests/, and yours are in order_hub/tests: move them there.\n" in said
+
+
+@pytest.mark.slow
 def test_the_guard_watches_the_folder_of_a_flat_package(adopt: Adopt, tmp_path: Path) -> None:
     project = adopt("flat").copy(tmp_path / "project")
     (project / "order_hub/late.py").write_text(BLOCKING, "utf-8")

@@ -1,5 +1,6 @@
 """Compatibility: what a release asked is asked still, and what it accepted is accepted."""
 
+import json
 import re
 from collections.abc import Callable
 from functools import cache
@@ -52,12 +53,29 @@ def keep(commit: str, name: str, folder: Path) -> None:
 def accepts(
     template: Path, folder: Path, question: str, answer: Any  # noqa: ANN401 - what YAML can say
 ) -> bool:
-    """Return whether a template takes an answer."""
-    try:
-        render(template, folder, **{question: answer})
-    except ValueError:
-        return False
-    return True
+    """Return whether a template takes an answer. Releases with the same rule say the same."""
+    rule = (rule_of(template, question), repr(answer))
+    if rule not in VERDICTS:
+        try:
+            render(template, folder, **{question: answer})
+        except ValueError:
+            VERDICTS[rule] = False
+        else:
+            VERDICTS[rule] = True
+    return VERDICTS[rule]
+
+
+VERDICTS: dict[tuple[str, str], bool] = {}
+
+
+@cache
+def rule_of(template: Path, question: str) -> str:
+    """Return all that decides what a question accepts: its definition, and what that imports."""
+    rule = question + json.dumps(read_yaml(template / "copier.yml")[question])
+    for file in sorted(template.glob("*.jinja")) * 2:
+        text = file.read_text("utf-8")
+        rule += text * (file.name in rule and text not in rule)
+    return rule
 
 
 @pytest.mark.parametrize("version", RELEASES)

@@ -528,3 +528,11 @@ def test_a_block_in_colour_says_the_same() -> None:
 
     assert coloured.startswith("\x1b[31mlost\x1b[0m\n")
     assert re.sub(r"\x1b\[\d*m", "", coloured) == FINDINGS["block"](finding, colour=False)
+
+
+@on_guard
+def test_a_run_without_a_test_says_that_nothing_is_covered(project: Pipeline) -> None:
+    done = project.run(".venv/bin/pytest -o testpaths=docs")
+
+    assert "Total coverage: 0.00%" in done.stdout
+    assert "Traceback" not in done.stdout

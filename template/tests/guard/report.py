@@ -219,7 +219,9 @@ class Report:
         if not controller or plugin.cov_total is None:
             return
         plugin.cov_report = StringIO()
-        if plugin.cov_total < (plugin.options.cov_fail_under or 0) and not is_red:
+        # Where no line ran at all, pytest-cov has said so.
+        has_data = bool(controller.cov.get_data().measured_files())
+        if has_data and plugin.cov_total < (plugin.options.cov_fail_under or 0) and not is_red:
             controller.cov.report(ignore_errors=True, file=plugin.cov_report)
             lines = plugin.cov_report.getvalue().splitlines()
             plugin.cov_report = StringIO(_shortened(lines))

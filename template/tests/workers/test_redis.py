@@ -119,7 +119,7 @@ async def test_a_task_that_fails_by_a_group_has_failed(
 ) -> None:
     jobs.FAILURES.append(LookupError("no luck"))
 
-    async with redis_server.worker():
+    async with redis_server.worker(grace=5):
         result = await client.run("fail_in_a_group", timeout=5)
 
     assert isinstance(result.error, ExceptionGroup)
