@@ -108,7 +108,7 @@ def main() -> None:
         if not (folder / answers["sources"]).is_dir():
             sys.exit(
                 f"There is no folder {answers['sources']} in {folder}: say where the package is, as in"
-                ' FLAGS="-d sources=hub -d package_name=hub".'
+                ' FLAGS="-d sources=hub -d package_name=hub". A package that is one file becomes a folder first.'
             )
         plan = Plan(project, rendered, answers)
     plan.write()
@@ -168,11 +168,14 @@ class Project:
     def __init__(self, folder: Path) -> None:
         """Read its settings; leave with a sentence if they cannot be read, or not be added to."""
         self.folder = folder
-        self.text = self.read("pyproject.toml")
+        file = folder / "pyproject.toml"
+        if file.is_symlink():
+            sys.exit(f"{file} is a link: put the file there that it leads to.")
         try:
+            self.text = file.read_bytes().decode() if file.exists() else ""
             self.settings = tomllib.loads(self.text)
-        except tomllib.TOMLDecodeError as error:
-            sys.exit(f"{folder / 'pyproject.toml'} cannot be read: {error}.")
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            sys.exit(f"{file} cannot be read: {error}.")
         self.metadata: dict[str, Any] = self.settings.get("project", {})
         self.tools: dict[str, Any] = self.settings.get("tool", {})
         self.setup = self.ini("setup.cfg")
@@ -451,7 +454,9 @@ class Plan:
             *(f"tool.{tool}" for tool in given["tool"]),
         ]
         parts = [tomlkit.dumps(theirs).rstrip("\n"), tomlkit.dumps(given).strip("\n")]
-        return "\n\n".join(part for part in parts if part) + "\n"
+        text = "\n\n".join(part for part in parts if part) + "\n"
+        # All lines end as theirs do.
+        return text.replace("\r", "").replace("\n", "\r\n") if "\r\n" in project.text else text
 
     def _without_disputed_pins(self, rendered: str) -> str:
         """Return settings without the tools of which the project has a version of its own."""

@@ -313,6 +313,16 @@ def test_a_reset_takes_it_all_away(clone: Path, tmp_path: Path) -> None:
         (SRC | {"tooling/x.py": ""}, "true", "has tooling, where the template has its own: rename"),
         (SRC | {"pyproject.toml": "["}, "true", "pyproject.toml cannot be read: "),
         (
+            SRC,
+            "printf '# \\351' > pyproject.toml && git commit -qam x",
+            "pyproject.toml cannot be read: 'utf-8' codec can't decode byte",
+        ),
+        (
+            SRC,
+            "mv pyproject.toml real && ln -s real pyproject.toml && git add -A && git commit -qm x",
+            "pyproject.toml is a link: put the file there that it leads to.",
+        ),
+        (
             SRC | {"pyproject.toml": "[tool.poetry]\nname = 'x'\n"},
             "true",
             "has its metadata in [tool.poetry], which uv cannot read: move that to [project]",
@@ -323,13 +333,14 @@ def test_a_reset_takes_it_all_away(clone: Path, tmp_path: Path) -> None:
             "The project runs on Python <3.9, the template from 3.11 on.",
         ),
         ({"main.py": ""}, "true", "There is no folder src in "),
+        ({"main.py": ""}, "true", "A package that is one file becomes a folder first."),
     ],
 )
 def test_what_cannot_be_adopted_is_refused_with_a_sentence_and_left_alone(
     files: dict[str, str], commands: str, sentence: str, clone: Path, tmp_path: Path
 ) -> None:
     folder = build(files, tmp_path / "old")
-    run(commands, folder)
+    assert run(["sh", "-c", commands], folder).returncode == 0
     before = files_of(folder)
 
     done = make_adopt(clone, folder)
@@ -370,6 +381,17 @@ def test_bad_words_are_refused_with_a_sentence(
     assert done.returncode != 0
     assert sentence in done.stdout
     assert files_of(folder) == before
+
+
+@pytest.mark.slow
+def test_all_lines_of_pyproject_end_as_theirs_do(clone: Path, tmp_path: Path) -> None:
+    files = SRC | {"pyproject.toml": SRC["pyproject.toml"].replace("\n", "\r\n")}
+    folder = build(files, tmp_path / "old")
+
+    assert make_adopt(clone, folder).returncode == 0
+
+    lines = (folder / "pyproject.toml").read_bytes().splitlines(keepends=True)
+    assert [line for line in lines if not line.endswith(b"\r\n")] == []
 
 
 @pytest.mark.slow
