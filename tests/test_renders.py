@@ -235,6 +235,22 @@ def test_the_answered_extras_are_there_and_no_others(project: Path) -> None:
     assert (project / "AGENTS.md").exists() == ("assistants" in extras)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".github/workflows/publish.yml",
+        ".github/dependabot.yml",
+        ".vscode/",
+        ".devcontainer/",
+        "AGENTS.md",
+    ],
+)
+def test_the_readme_tells_of_the_extras_that_are_there(name: str, project: Path) -> None:
+    readme = (project / "README.md").read_text(encoding="utf-8")
+
+    assert (f"`{name}`" in readme) == (project / name).exists()
+
+
 def test_the_answered_examples_are_there_and_no_others(project: Path) -> None:
     answers = read_yaml(project / ".copier-answers.yml")
     package = project / "src" / answers["package_name"]
