@@ -41,11 +41,17 @@ SHARED = [
     "Makefile",
     "pytest.ini",
     ".pre-commit-config.yaml",
+    ".github/dependabot.yml",
     ".github/workflows/ci.yml",
+    ".github/workflows/publish.yml",
     ".gitlab-ci.yml",
     ".gitignore",
     ".gitattributes",
     ".editorconfig",
+    ".vscode/extensions.json",
+    ".vscode/settings.json",
+    ".devcontainer/devcontainer.json",
+    "AGENTS.md",
 ]
 
 # Where the settings of a tool may be but in pyproject.toml: files, and sections of others.

@@ -15,6 +15,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ["clients", "queues", "pipeline", "storage", "workers"]
+EXTRAS = ["publishing", "editor", "devcontainer", "dependabot", "assistants"]
 # What projects can be made for: the one list that the template has of it.
 PYTHONS: list[str] = re.findall(r'"(3\.\d+)"', (ROOT / "versions.jinja").read_text("utf-8"))
 # Newest first.

@@ -114,6 +114,7 @@ SRC = {
         """),
     "docs/index.md": "# Docs\n",
     ".gitignore": "*.egg-info\n/docs/_build/\n",
+    "AGENTS.md": "Ask Ada.\n",
     "src/order_hub/__init__.py": CODE,
     "tests/test_stock.py": PYTEST_STYLE,
 }

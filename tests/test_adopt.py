@@ -218,7 +218,7 @@ def test_the_gates_are_added_and_no_starter_code(adopt: Adopt) -> None:
             {
                 "sources": "src",
                 "line_length": 120,
-                "own_files": [".gitignore", "Makefile", "tool.black", "tool.ruff"],
+                "own_files": [".gitignore", "AGENTS.md", "Makefile", "tool.black", "tool.ruff"],
             },
         ),
         ("settled", {"author_name": "Test", "python_version": "3.12", "ci": ["github"]}),
@@ -243,6 +243,15 @@ def test_flags_overrule_guesses(adopt: Adopt) -> None:
     answers = read_yaml(adopted.folder / ".copier-answers.yml")
     assert (answers["project_name"], answers["line_length"]) == ("Order Hub", 90)
     assert "\n  line_length: 90\n" in adopted.output
+
+
+@pytest.mark.slow
+def test_extras_come_beside_what_is_there(adopt: Adopt) -> None:
+    adopted = adopt("src", "FLAGS=-d extras=[assistants,editor]")
+
+    assert adopted.read("AGENTS.md") == "Ask Ada.\n"
+    assert "\n+# For coding assistants\n" in adopted.read(".adopt/AGENTS.md.diff")
+    assert ".vscode/settings.json" in adopted.after()
 
 
 def test_updates_come_from_where_the_template_is(adopt: Adopt, clone: Path) -> None:

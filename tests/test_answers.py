@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 
 from tests.conftest import Render
 from tests.helpers import (
+    EXTRAS,
     FREE_TEXTS,
     HOSTILE_TEXTS,
     files_of,
@@ -159,7 +160,9 @@ def test_an_author_with_every_licence_leaves_its_text_whole(render_project: Rend
 
 
 def test_free_text_reaches_no_code_and_no_ci_file(render_project: Render) -> None:
-    project = render_project(**MARKED, ci=["github", "gitlab"])
+    project = render_project(
+        **MARKED, ci=["github", "gitlab"], updates=["ci", "renovate"], extras=EXTRAS
+    )
 
     texts = files_of(project)
     assert {name for name in texts if MARKER.encode() in texts[name]} == {

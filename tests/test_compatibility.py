@@ -21,7 +21,7 @@ ANSWERS = "template/{{ _copier_conf.answers_file }}.jinja"
 Questions = Callable[[str], Path]
 
 # The first release that asks a question, where that is not the first of all.
-SINCE = {"updates": "0.7.0"}
+SINCE = {"updates": "0.7.0", "extras": "1.0.0"}
 TYPED = [name for name, question in QUESTIONS.items() if "choices" not in question]
 
 

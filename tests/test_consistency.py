@@ -74,23 +74,52 @@ def test_every_tool_is_pinned_exactly(full_project: Path) -> None:
     assert list(pins(groups["tooling"])) == sorted(pins(groups["tooling"]))
 
 
+def actions_of_projects() -> set[str]:
+    """Return the actions that workflows of projects use."""
+    workflows = (ROOT / "template/.github/workflows").iterdir()
+    return {action for file in workflows for action in re.findall(r"uses: (.+)@", file.read_text())}
+
+
 def test_renovate_leaves_to_the_template_what_that_pins(full_project: Path) -> None:
     """Copier, which Renovate runs, takes a pin that both raised for a conflict."""
     tools = pins(read_toml(full_project / "pyproject.toml")["dependency-groups"]["tooling"])
-    workflows = (ROOT / "template/.github/workflows").iterdir()
-    actions = {
-        action for file in workflows for action in re.findall(r"uses: (.+)@", file.read_text())
-    }
     rules = read_yaml(ROOT / "template/renovate.json")["packageRules"]
 
-    assert set(rules[1]["matchPackageNames"]) == {*tools, *actions, "uv_build"}
+    assert set(rules[1]["matchPackageNames"]) == {*tools, *actions_of_projects(), "uv_build"}
     assert rules[1]["enabled"] is False
+
+
+def test_dependabot_leaves_to_the_template_what_that_pins(full_project: Path) -> None:
+    tools = pins(read_toml(full_project / "pyproject.toml")["dependency-groups"]["tooling"])
+    packages, actions = (
+        {rule["dependency-name"] for rule in ecosystem["ignore"]}
+        for ecosystem in read_yaml(ROOT / "template/.github/dependabot.yml")["updates"]
+    )
+
+    assert packages == {*tools, "uv_build"}
+    assert actions == actions_of_projects()
+
+
+def test_an_action_has_one_version() -> None:
+    workflows = [*ROOT.glob(".github/workflows/*"), *ROOT.glob("template/.github/workflows/*")]
+    uses = {use for file in workflows for use in re.findall(r"uses: (.+)", file.read_text())}
+
+    assert len({use.partition("@")[0] for use in uses}) == len(uses)
 
 
 def test_copier_has_one_version(full_project: Path) -> None:
     version = pins(read_toml(ROOT / "pyproject.toml")["dependency-groups"]["copier"])["copier"]
 
     assert f"\nCOPIER_VERSION := {version}\n" in (full_project / "Makefile").read_text()
+
+
+def test_what_attests_has_one_version_and_the_date_of_the_pins(render_project: Render) -> None:
+    own = read_toml(ROOT / "pyproject.toml")
+    version = own["dependency-groups"]["attest"][0]
+    date = own["tool"]["uv"]["exclude-newer"]
+    makefile = (render_project(extras=["publishing"]) / "Makefile").read_text()
+
+    assert f" --exclude-newer {date} --from {version} pypi-attestations\n" in makefile
 
 
 def test_uv_has_one_version(full_project: Path) -> None:

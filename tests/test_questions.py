@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Render
-from tests.helpers import EXAMPLES, ROOT, read_yaml
+from tests.helpers import EXAMPLES, EXTRAS, ROOT, read_yaml
 
 QUICK = 6
 
@@ -39,6 +39,15 @@ ACCEPTED: dict[str, list[Any]] = {
     "examples": [[], ["clients"], ["workers", "storage"], EXAMPLES],
     "ci": [[], ["github"], ["gitlab"], ["github", "gitlab"]],
     "updates": [[], ["ci"], ["renovate"], ["ci", "renovate"]],
+    "extras": [
+        [],
+        ["publishing"],
+        ["editor"],
+        ["devcontainer"],
+        ["dependabot"],
+        ["assistants"],
+        EXTRAS,
+    ],
 }
 
 REFUSED: dict[str, list[Any]] = {
@@ -67,6 +76,7 @@ REFUSED: dict[str, list[Any]] = {
     "examples": [["client"], ["clients", "x"]],
     "ci": [["circleci"], ["GitHub"]],
     "updates": [["dependabot"], ["CI"]],
+    "extras": [["renovate"], ["Editor"]],
 }  # fmt: skip
 
 

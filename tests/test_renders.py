@@ -15,7 +15,17 @@ import yaml
 from _pytest.mark import ParameterSet
 
 from tests.conftest import Render
-from tests.helpers import EXAMPLES, PYTHONS, ROOT, files_of, read_toml, read_yaml, render, run
+from tests.helpers import (
+    EXAMPLES,
+    EXTRAS,
+    PYTHONS,
+    ROOT,
+    files_of,
+    read_toml,
+    read_yaml,
+    render,
+    run,
+)
 
 FACTORS: dict[str, list[Any]] = {
     "license": ["MIT", "Apache-2.0", "BSD-3-Clause", "MPL-2.0", "GPL-3.0-or-later", "Proprietary"],
@@ -27,7 +37,7 @@ FACTORS: dict[str, list[Any]] = {
     "description": ["", "Keeps orders in step.", "- \"x\" \\ <b> # 'y': *z* " * 7 + "."],
     "author_name": ["Ada", 'Jürgen "JJ" O\'Neil \\'],
     "repository_url": ["", "https://example.com/acme/order-hub"],
-    **{name: [True, False] for name in [*EXAMPLES, "github", "gitlab", "ci", "renovate"]},
+    **{name: [True, False] for name in [*EXAMPLES, "github", "gitlab", "ci", "renovate", *EXTRAS]},
 }
 ROWS = covertable.make(FACTORS, strength=2)
 QUICK = 6  # so many of them are not slow
@@ -44,6 +54,7 @@ def answers_of(row: dict[str, Any]) -> dict[str, Any]:
         "examples": EXAMPLES,
         "ci": ["github", "gitlab"],
         "updates": ["ci", "renovate"],
+        "extras": EXTRAS,
     }
     answers = {name: answer for name, answer in row.items() if not isinstance(answer, bool)}
     return answers | {name: [one for one in several[name] if row[one]] for name in several}
@@ -206,6 +217,40 @@ def test_who_was_answered_asks_for_updates_and_nobody_else(project: Path) -> Non
     assert (project / "renovate.json").exists() == ("renovate" in updates)
 
 
+def test_the_answered_extras_are_there_and_no_others(project: Path) -> None:
+    answers = read_yaml(project / ".copier-answers.yml")
+    ci, extras = answers["ci"], answers["extras"]
+    gitlab = project / ".gitlab-ci.yml"
+    jobs = read_yaml(gitlab) if gitlab.exists() else {}
+    makefile = (project / "Makefile").read_text()
+
+    workflow = project / ".github/workflows/publish.yml"
+    assert workflow.exists() == ("publishing" in extras and "github" in ci)
+    assert ({"dist", "publish"} <= jobs.keys()) == ("publishing" in extras and "gitlab" in ci)
+    assert ("\npublish: " in makefile) == ("publishing" in extras)
+    assert (project / ".vscode").exists() == ("editor" in extras)
+    assert (project / ".devcontainer").exists() == ("devcontainer" in extras)
+    dependabot = project / ".github/dependabot.yml"
+    assert dependabot.exists() == ("dependabot" in extras and "github" in ci)
+    assert (project / "AGENTS.md").exists() == ("assistants" in extras)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".github/workflows/publish.yml",
+        ".github/dependabot.yml",
+        ".vscode/",
+        ".devcontainer/",
+        "AGENTS.md",
+    ],
+)
+def test_the_readme_tells_of_the_extras_that_are_there(name: str, project: Path) -> None:
+    readme = (project / "README.md").read_text(encoding="utf-8")
+
+    assert (f"`{name}`" in readme) == (project / name).exists()
+
+
 def test_the_answered_examples_are_there_and_no_others(project: Path) -> None:
     answers = read_yaml(project / ".copier-answers.yml")
     package = project / "src" / answers["package_name"]
@@ -241,20 +286,24 @@ def test_numbers_arrive_in_the_settings(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "schema", "updates"),
+    ("file", "schema", "updates", "extras"),
     [
-        (".github/workflows/ci.yml", "github-workflows", []),
-        (".github/workflows/update.yml", "github-workflows", ["ci"]),
-        (".gitlab-ci.yml", "gitlab-ci", []),
-        (".gitlab-ci.yml", "gitlab-ci", ["ci"]),
-        ("renovate.json", "renovate", ["renovate"]),
-        ("compose.yaml", "compose-spec", []),
+        (".github/workflows/ci.yml", "github-workflows", [], []),
+        (".github/workflows/update.yml", "github-workflows", ["ci"], []),
+        (".github/workflows/publish.yml", "github-workflows", [], ["publishing"]),
+        (".github/dependabot.yml", "dependabot", [], ["dependabot"]),
+        (".gitlab-ci.yml", "gitlab-ci", [], []),
+        (".gitlab-ci.yml", "gitlab-ci", ["ci"], []),
+        (".gitlab-ci.yml", "gitlab-ci", ["ci"], ["publishing"]),
+        ("renovate.json", "renovate", ["renovate"], []),
+        ("compose.yaml", "compose-spec", [], []),
     ],
 )
 def test_files_for_services_fit_their_schema(
-    file: str, schema: str, updates: list[str], render_project: Render
+    file: str, schema: str, updates: list[str], extras: list[str], render_project: Render
 ) -> None:
-    project = render_project(ci=["github", "gitlab"], examples=["workers"], updates=updates)
+    several = ["github", "gitlab"]
+    project = render_project(ci=several, examples=["workers"], updates=updates, extras=extras)
 
     check = str(ROOT / ".venv/bin/check-jsonschema")
     done = run([check, "--builtin-schema", f"vendor.{schema}", file], project)
@@ -264,7 +313,7 @@ def test_files_for_services_fit_their_schema(
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_workflows_are_secure(python: str, render_project: Render) -> None:
-    project = render_project(python_version=python, updates=["ci"])
+    project = render_project(python_version=python, updates=["ci"], extras=EXTRAS)
 
     zizmor = str(ROOT / ".venv/bin/zizmor")
     done = run([zizmor, "--offline", "--pedantic", "--strict-collection", "."], project)

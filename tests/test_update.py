@@ -26,6 +26,7 @@ from tooling.merge import Merged, merge
 
 from tests.helpers import (
     EXAMPLES,
+    EXTRAS,
     PYTHONS,
     RELEASES,
     ROOT,
@@ -41,6 +42,15 @@ from tests.helpers import (
     stub,
 )
 
+# What comes by extras alone.
+WITH_EXTRAS = [
+    ".devcontainer/devcontainer.json",
+    ".github/dependabot.yml",
+    ".github/workflows/publish.yml",
+    ".vscode/extensions.json",
+    ".vscode/settings.json",
+    "AGENTS.md",
+]
 NEW_LINE = "# A newer version of the template.\n"
 
 
@@ -902,6 +912,29 @@ def test_an_example_that_is_chosen_later_comes_whole(
     there = files_of(skeleton)
     assert fresh.keys() - there.keys() == {"tests/test_demo.py"}
     assert there["pyproject.toml"] == fresh["pyproject.toml"]
+
+
+@pytest.mark.parametrize("name", WITH_EXTRAS)
+def test_no_extra_comes_to_a_project_that_is_there(name: str, updated: Path) -> None:
+    assert not (updated / name).exists()
+
+
+@pytest.mark.parametrize("version", EACH_RELEASE)
+def test_extras_that_are_chosen_later_come_whole(
+    version: str, history: Path, tmp_path: Path
+) -> None:
+    answers = {"examples": [], "ci": ["github", "gitlab"]}
+    project = render(history, tmp_path / "project", vcs_ref=version, **answers)
+    commit_all(project)
+    starters = {name: text for name, text in files_of(project).items() if STARTERS.match(name)}
+
+    done = update(project, "-d", f"extras=[{','.join(EXTRAS)}]")
+
+    fresh = render(history, tmp_path / "fresh", vcs_ref=NEXT, extras=EXTRAS, **answers)
+    tooling = {name: text for name, text in files_of(fresh).items() if not STARTERS.match(name)}
+    assert done.returncode == 0, done.stdout
+    assert tooling.keys() >= set(WITH_EXTRAS)
+    assert files_of(project) == starters | tooling
 
 
 @pytest.mark.slow

@@ -158,14 +158,15 @@ def update(
     if options.data:
         kept = project.tree_of(template.render(newest, answers, folder / "kept", ask=False))
     given = folder / "new" / ANSWERS
+    is_starter = template.patterns(newest, "_skip_if_exists", given)
     plan = Plan(
         project,
         old,
         project.last_commit(),
         new,
-        is_starter=template.patterns(newest, "_skip_if_exists", given),
+        is_starter=is_starter,
         is_barred=template.patterns(newest, "_exclude", given),
-        brings_example=bool(new.keys() - kept.keys()),
+        brings_example=any(map(is_starter, new.keys() - kept.keys())),
         dropped=kept.keys() - new.keys(),
     )
     plan.make()
