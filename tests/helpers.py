@@ -177,7 +177,13 @@ def clean_environment() -> dict[str, str]:
         "UV_",
         "VIRTUAL_ENV",
     )
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    # What `make test T=…` was given, which make passes on.
+    given = {"CANCEL", "LAST", "PROCESSES", "SEEDS", "T", "V"}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(prefixes) and name not in given
+    }
     own = str(ROOT / ".venv")
     path = [part for part in kept["PATH"].split(":") if not part.startswith(own)]
     identity = {
