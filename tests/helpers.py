@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -154,11 +155,10 @@ def on_a_terminal(command: str, folder: Path, **variables: str) -> str:
     ):
         os.close(slave)
         output = b""
-        try:
+        with suppress(OSError):  # as a terminal ends on Linux
             while data := os.read(master, 1 << 16):
                 output += data
-        except OSError:  # as a terminal ends on Linux
-            os.close(master)
+        os.close(master)
     return output.decode()
 
 
