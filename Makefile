@@ -3,7 +3,7 @@
 PROCESSES :=
 include template/tooling.mk
 
-.PHONY: new adopt update bench docs
+.PHONY: new adopt update bench gates-page docs
 
 # Answers and flags reach the program as they were typed: neither make nor a shell expands them.
 override DEST := $(value DEST)
@@ -33,7 +33,9 @@ bench: $(ENV) ## measure, each number as a ratio within one run, and what schedu
 	@failed=0; for part in daily render "schedules --compare" project fleet; do \
 	  $(BIN)/python -m benchmarks.$$part || failed=1; done; exit $$failed
 
-docs: $(ENV) ## write docs/gates.md anew from the matrix of minimal pairs, docs/schedules.md from races, and the picture
-	@$(BIN)/python -m tests.gates_page > docs/gates.md
+gates-page: $(ENV) ## write docs/gates.md anew from the minimal pairs, and their number into README.md
+	@$(BIN)/python -m tests.gates_page
+
+docs: gates-page ## the same, and docs/schedules.md from races, and the picture
 	@$(BIN)/python -m benchmarks.schedules > docs/schedules.md
 	@$(BIN)/python -m tests.picture > docs/quality.svg

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import copier
 
+from tests.helpers import EXAMPLES
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -17,7 +19,7 @@ def main() -> int:
         project = Path(folder, "project")
         # A clone, so that what is not committed is left out here as in every other use.
         subprocess.run(["git", "clone", "--quiet", ROOT, template], check=True)
-        every = {"examples": ["clients", "queues", "pipeline", "storage", "workers"]}
+        every = {"examples": EXAMPLES}
         copier.run_copy(str(template), project, every, vcs_ref="HEAD", defaults=True, quiet=True)
         subprocess.run(["make", "--silent", "setup"], cwd=project, check=True)
         python = [".venv/bin/python"]

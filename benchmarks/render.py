@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.helpers import EXAMPLES
+
 ROUNDS = 9
 LIMITS = {"all examples": 1.7, "no examples": 1.5}
 
@@ -31,7 +33,7 @@ def main() -> int:
         copies = {
             "one file": [str(one_file)],
             "all examples": [
-                "--data=examples=[clients,queues,pipeline,storage,workers]",
+                f"--data=examples=[{','.join(EXAMPLES)}]",
                 str(project),
             ],
             "no examples": ["--data=examples=[]", str(project)],

@@ -23,7 +23,7 @@ from tests.helpers import (
     render,
     run,
 )
-from tests.pairs import Matrix
+from tests.pairs import PAIRS, Matrix
 
 Render = Callable[..., Path]
 
@@ -186,9 +186,18 @@ def make_pipeline(
 
 
 @pytest.fixture(scope="session")
-def make_matrix(make_pipeline: Callable[..., Pipeline]) -> Callable[[str], Matrix]:
-    """Return a function that gives what the gates say about the minimal pairs on a Python."""
-    return cache(partial(Matrix, make_pipeline))
+def make_matrix(
+    make_pipeline: Callable[..., Pipeline], request: pytest.FixtureRequest
+) -> Callable[[str], Matrix]:
+    """Return a function that gives what the gates say about the minimal pairs on a Python.
+
+    Where a few pairs are chosen, as by `make test T=`, the gates run on these alone.
+    """
+    asking = [i for i in request.session.items if "make_matrix" in getattr(i, "fixturenames", [])]
+    callspecs = [getattr(item, "callspec", None) for item in asking]
+    chosen = {callspec.params.get("pair") if callspec else None for callspec in callspecs}
+    pairs = PAIRS if None in chosen else [pair for pair in PAIRS if pair in chosen]
+    return cache(partial(Matrix, make_pipeline, pairs))
 
 
 @pytest.fixture(scope="session")

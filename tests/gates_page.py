@@ -1,5 +1,6 @@
-"""The page docs/gates.md, made from the minimal pairs: `make docs` writes it."""
+"""The page docs/gates.md, made from the minimal pairs, and how many they are: `make gates-page` writes both."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -15,7 +16,7 @@ the line, or the test; some pairs go through `make check` whole. The project has
 shuffled schedules, as CI does; `make test` tries one unless told. Tests that hang are stopped after a second, to save time.
 The gate `cancel` is `make test CANCEL=1`. `tests/test_load_bearing.py` removes each enforced line of configuration and shows a defect that then goes through.
 [reports.md](reports.md) holds the gates against bugs that public projects reported; pairs made from one have its address above them.
-This page is made from the pairs by `make docs`.
+This page is made from the pairs by `make gates-page`.
 """
 
 NOT_STOPPED = """\
@@ -66,5 +67,12 @@ def table(heads: str, rows: Iterable[Iterable[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
+def counted(readme: str) -> str:
+    """Return the text of the README with the number of pairs as it is now."""
+    return re.sub(r"\d+(?= defects that are stopped)", str(len(PAIRS)), readme)
+
+
 if __name__ == "__main__":
-    print(gates_page(), end="")
+    (ROOT / "docs/gates.md").write_text(gates_page(), encoding="utf-8")
+    file = ROOT / "README.md"
+    file.write_text(counted(file.read_text("utf-8")), encoding="utf-8")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,41 @@ import copier
 import yaml
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = ["clients", "queues", "pipeline", "storage", "workers"]
-EXTRAS = ["publishing", "editor", "devcontainer", "dependabot", "assistants"]
 # What projects can be made for: the one list that the template has of it.
 PYTHONS: list[str] = re.findall(r'"(3\.\d+)"', (ROOT / "versions.jinja").read_text("utf-8"))
+# What people are asked: tests/test_adopt.py has what `make adopt` answers by itself.
+QUESTIONS: dict[str, Any] = {
+    name: question
+    for name, question in yaml.safe_load((ROOT / "copier.yml").read_text("utf-8")).items()
+    if not name.startswith("_") and "when" not in question
+}
+
+
+def choices_of(question: Mapping[str, Any], pythons: list[str] = PYTHONS) -> list[str]:
+    """Return what a question can be answered by. Where that is computed, it is one of the Pythons."""
+    choices = question["choices"]
+    if isinstance(choices, str):
+        return pythons
+    return list(choices.values() if isinstance(choices, dict) else choices)
+
+
+# Of each question with choices, what can be chosen: one of them, or several.
+ONE_OF = {
+    name: choices_of(question)
+    for name, question in QUESTIONS.items()
+    if "choices" in question and "multiselect" not in question
+}
+SEVERAL_OF = {
+    name: choices_of(question) for name, question in QUESTIONS.items() if "multiselect" in question
+}
+EXAMPLES = SEVERAL_OF["examples"]
+EXTRAS = SEVERAL_OF["extras"]
+NUMBERS = ["line_length", "coverage_threshold"]
+FREE_TEXTS = [name for name in QUESTIONS if name not in {*ONE_OF, *SEVERAL_OF, *NUMBERS}]
 # Newest first.
 RELEASES: list[str] = re.findall(
     r"(?m)^## (\d+\.\d+\.\d+) ", (ROOT / "CHANGELOG.md").read_text("utf-8")
 )
-FREE_TEXTS = [
-    "project_name",
-    "package_name",
-    "description",
-    "author_name",
-    "author_email",
-    "repository_url",
-]
 
 # Answers that broke a third of the renders of eleven other templates, and more of the kind.
 HOSTILE_TEXTS = [
@@ -136,11 +156,10 @@ def on_a_terminal(command: str, folder: Path, **variables: str) -> str:
     ):
         os.close(slave)
         output = b""
-        try:
+        with suppress(OSError):  # as a terminal ends on Linux
             while data := os.read(master, 1 << 16):
                 output += data
-        except OSError:  # as a terminal ends on Linux
-            os.close(master)
+        os.close(master)
     return output.decode()
 
 
@@ -159,7 +178,13 @@ def clean_environment() -> dict[str, str]:
         "UV_",
         "VIRTUAL_ENV",
     )
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    # What `make test T=…` was given, which make passes on.
+    given = {"CANCEL", "LAST", "PROCESSES", "SEEDS", "T", "V"}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(prefixes) and name not in given
+    }
     own = str(ROOT / ".venv")
     path = [part for part in kept["PATH"].split(":") if not part.startswith(own)]
     identity = {

@@ -1,7 +1,7 @@
 """The minimal pairs of tests/matrix: their data, their files, and what each gate says about them."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -149,9 +149,12 @@ PAIRS_OF_PYTEST = [pair for pair in PAIRS if {"pytest", "cancel"} & {pair.gate, 
 class Matrix:
     """A project of the pairs' own, and what the gates say about the pairs."""
 
-    def __init__(self, make_pipeline: "Callable[..., Pipeline]", python: str = "3.11") -> None:
+    def __init__(
+        self, make_pipeline: "Callable[..., Pipeline]", pairs: Sequence[Pair], python: str
+    ) -> None:
         """Take the function that makes the project, which is made when it is needed."""
         self._make_pipeline = make_pipeline
+        self._pairs = pairs
         self._python = python
         self._together = cache(self._all_hits)
         self._tested = cache(self._all_hits_of_pytest)
@@ -181,24 +184,26 @@ class Matrix:
 
     def _all_hits(self, side: str) -> list[Hit]:
         """Return what the gates say about a side of all pairs, each gate in one run."""
-        for pair in PAIRS:
+        for pair in self._pairs:
             write(self.project, pair.files(side))
         hits = [hit for gate in STATIC for hit in run_gate(self.project, gate)]
-        alone = [pair for pair in PAIRS if pair.run != "together"]
+        alone = [pair for pair in self._pairs if pair.run != "together"]
         ignored = [f"--ignore={file}" for pair in alone for file in pair.files(side)]
         hits += run_pytest(self.project, SEEDS, "--no-cov", *ignored)
-        hits += run_pytest(self.project, {}, *CANCEL, *cancelled(side, PAIRS), gate="cancel")
+        if tests := cancelled(side, self._pairs):
+            hits += run_pytest(self.project, {}, *CANCEL, *tests, gate="cancel")
         self.project.restore()
         return hits
 
     def _all_hits_of_pytest(self, side: str) -> list[Hit]:
         """Return what pytest says about a side of all its pairs, in one run."""
-        pairs = [pair for pair in PAIRS_OF_PYTEST if pair.run == "together"]
+        pairs = [pair for pair in self._pairs if pair in PAIRS_OF_PYTEST and pair.run == "together"]
         for pair in pairs:
             write(self.project, pair.files(side))
         tests = [file for pair in pairs for file in pair.files(side) if file.startswith("tests/")]
         hits = run_pytest(self.project, SEEDS, "--no-cov", *tests)
-        hits += run_pytest(self.project, {}, *CANCEL, *cancelled(side, pairs), gate="cancel")
+        if tests := cancelled(side, pairs):
+            hits += run_pytest(self.project, {}, *CANCEL, *tests, gate="cancel")
         self.project.restore()
         return hits
 

@@ -5,9 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.gates_page import gates_page
+from template.tests.guard.watch import CHECKS
+from tests.gates_page import counted, gates_page
 from tests.helpers import ROOT, read_yaml, run
 from tests.pairs import PAIRS, STATIC
+from tests.test_house_rules import RULES
+
+# The checks that a new project has on, and the one that only cancellation runs have.
+SETTINGS = (ROOT / "template/pytest.ini.jinja").read_text("utf-8")
+ON = re.findall(
+    r"(?m)^    ([a-z-]+)$", SETTINGS.partition("\nguard_checks =")[2].partition("\n{%")[0]
+)
+CANCEL = "not-safe-to-cancel"
 
 GIVEN_IN_MAKE = re.compile(r"(?m)^\S*\.venv/bin/(\S+)([^&\n]*)")
 
@@ -83,9 +92,34 @@ def test_each_class_has_several_pairs() -> None:
     assert len({pair.name for pair in PAIRS}) == len(PAIRS)
 
 
+@pytest.mark.parametrize("rule", [file.stem for file in RULES])
+def test_every_house_rule_has_a_pair(rule: str) -> None:
+    assert [pair for pair in PAIRS if pair.rule == rule]
+
+
+@pytest.mark.parametrize("check", ON)
+def test_every_check_of_the_guard_has_a_pair(check: str) -> None:
+    assert [pair for pair in PAIRS if pair.rule == f"guard_checks: {check}"]
+
+
+def test_every_check_of_the_guard_is_on() -> None:
+    assert set(ON) == CHECKS.keys() - {CANCEL}
+
+
+def test_every_check_of_the_guard_is_explained() -> None:
+    readme = (ROOT / "template/tests/guard/README.md").read_text("utf-8")
+    table = readme.partition("| check |")[2].partition("\n\n")[0]
+    explained = re.findall(r"`([a-z-]+)`", re.sub(r"(?m)\|[^|]*\|$", "", table))
+
+    assert sorted(explained) == sorted(ON)
+
+
 def test_the_page_of_the_gates_is_up_to_date() -> None:
     assert (ROOT / "docs/gates.md").read_text(encoding="utf-8") == gates_page()
 
 
 def test_the_readme_says_how_many_defects_are_stopped() -> None:
-    assert f"): {len(PAIRS)} defects that are stopped" in (ROOT / "README.md").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
+
+    assert f"{len(PAIRS)} defects that are stopped" in readme
+    assert counted(readme) == readme

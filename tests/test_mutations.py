@@ -119,6 +119,13 @@ def fails(function: Callable[..., None], project: Pipeline) -> bool:
     return False
 
 
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=[mutation["name"] for mutation in MUTATIONS])
+def test_a_mutation_finds_what_it_breaks(mutation: dict[str, Any]) -> None:
+    file = ROOT / "template/tests/guard" / mutation["file"]
+
+    assert file.read_text("utf-8").count(mutation["old"]) == 1
+
+
 def test_every_check_is_broken_by_a_mutation() -> None:
     broken = {pair.rule for mutation in MUTATIONS for pair in pairs_of(mutation, "passes")}
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -37,7 +38,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "all-3.14": (
         "3.14",
-        {"examples": EXAMPLES, "python_version": "3.14", "coverage_threshold": 100},
+        {
+            "examples": EXAMPLES,
+            "python_version": "3.14",
+            "coverage_threshold": 100,
+            "license": "GPL-3.0-or-later",
+        },
     ),
     "all-3.15": (
         "3.15",
@@ -48,14 +54,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "none-3.13": ("3.13", {"examples": [], "description": "", "line_length": 72}),
     "none-3.14": ("3.14", {"examples": [], "coverage_threshold": 100}),
     "none-3.15": ("3.15", {"examples": [], "coverage_threshold": 100, "python_version": "3.15"}),
-    "clients-3.14": ("3.14", {"coverage_threshold": 100}),
-    "queues-3.12": ("3.12", {"examples": ["queues"], "coverage_threshold": 100}),
-    "pipeline-3.11": ("3.11", {"examples": ["pipeline"], "coverage_threshold": 100}),
-    "storage-3.15": ("3.15", {"examples": ["storage"], "coverage_threshold": 100}),
-    "workers-3.13": (
-        "3.13",
-        {"examples": ["workers"], "coverage_threshold": 100, "license": "GPL-3.0-or-later"},
-    ),
+    # Each example by itself, on one Python after the other.
+    **{
+        f"{name}-{python}": (python, {"examples": [name], "coverage_threshold": 100})
+        for name, python in zip(
+            EXAMPLES, cycle(["3.14", "3.12", "3.11", "3.15", "3.13"]), strict=False
+        )
+    },
 }
 
 # Those that go through every command; the others show that their subset of examples is whole.

@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import Environment
+from jinja2.meta import find_undeclared_variables
 
 from tests.conftest import Render
-from tests.helpers import EXAMPLES, EXTRAS, ROOT, read_yaml
+from tests.helpers import ONE_OF, QUESTIONS, ROOT, SEVERAL_OF, read_yaml
 
 QUICK = 6
-
-# Those that people are asked: tests/test_adopt.py has what `make adopt` answers by itself.
-QUESTIONS = {
-    name: question
-    for name, question in read_yaml(ROOT / "copier.yml").items()
-    if not name.startswith("_") and "when" not in question
-}
 
 ACCEPTED: dict[str, list[Any]] = {
     "project_name": ["X", "Order Hub", "O'Brien & Söhne", "日本語", "x" * 80, "2 Fast", "a  b"],
@@ -32,22 +27,10 @@ ACCEPTED: dict[str, list[Any]] = {
         "a" * 242 + "@example.com",
     ],
     "repository_url": ["", "https://example.com", "https://example.com:8443/a/b.git?x=1&y=%20#z"],
-    "license": ["MIT", "Apache-2.0", "BSD-3-Clause", "MPL-2.0", "GPL-3.0-or-later", "Proprietary"],
-    "python_version": ["3.11", "3.12", "3.13", "3.14", "3.15"],
     "line_length": ["72", "100", "160", 88],
     "coverage_threshold": ["0", "90", "100", 55],
-    "examples": [[], ["clients"], ["workers", "storage"], EXAMPLES],
-    "ci": [[], ["github"], ["gitlab"], ["github", "gitlab"]],
-    "updates": [[], ["ci"], ["renovate"], ["ci", "renovate"]],
-    "extras": [
-        [],
-        ["publishing"],
-        ["editor"],
-        ["devcontainer"],
-        ["dependabot"],
-        ["assistants"],
-        EXTRAS,
-    ],
+    **ONE_OF,
+    **{name: [[], *([one] for one in several), several] for name, several in SEVERAL_OF.items()},
 }
 
 REFUSED: dict[str, list[Any]] = {
@@ -147,6 +130,18 @@ def test_a_question_fits_into_a_terminal(name: str) -> None:
 
 def test_every_question_is_tested() -> None:
     assert set(ACCEPTED) == set(REFUSED) == set(QUESTIONS)
+
+
+def test_every_answer_is_used() -> None:
+    settings = read_yaml(ROOT / "copier.yml")
+    own = [text for name, texts in settings.items() if name[0] == "_" for text in texts]
+    files = (ROOT / "template").rglob("*.jinja")
+    names = [path.name for path in (ROOT / "template").rglob("*")]
+    texts = [*own, *names, *(file.read_text("utf-8") for file in files)]
+
+    parse = Environment().parse  # noqa: S701 - nothing here is HTML
+    used = {name for text in texts for name in find_undeclared_variables(parse(text))}
+    assert set(QUESTIONS) - used == set()
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

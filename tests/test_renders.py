@@ -18,8 +18,10 @@ from tests.conftest import Render
 from tests.helpers import (
     EXAMPLES,
     EXTRAS,
+    ONE_OF,
     PYTHONS,
     ROOT,
+    SEVERAL_OF,
     files_of,
     read_toml,
     read_yaml,
@@ -28,8 +30,7 @@ from tests.helpers import (
 )
 
 FACTORS: dict[str, list[Any]] = {
-    "license": ["MIT", "Apache-2.0", "BSD-3-Clause", "MPL-2.0", "GPL-3.0-or-later", "Proprietary"],
-    "python_version": PYTHONS,
+    **ONE_OF,
     "line_length": ["72", "100", "160"],
     "coverage_threshold": ["0", "90", "100"],
     "project_name": ["X", "My Async Project", 'O\'Brien & Söhne \\ "$(x)" #1 ' + "x" * 50],
@@ -37,7 +38,7 @@ FACTORS: dict[str, list[Any]] = {
     "description": ["", "Keeps orders in step.", "- \"x\" \\ <b> # 'y': *z* " * 7 + "."],
     "author_name": ["Ada", 'Jürgen "JJ" O\'Neil \\'],
     "repository_url": ["", "https://example.com/acme/order-hub"],
-    **{name: [True, False] for name in [*EXAMPLES, "github", "gitlab", "ci", "renovate", *EXTRAS]},
+    **{choice: [True, False] for choices in SEVERAL_OF.values() for choice in choices},
 }
 ROWS = covertable.make(FACTORS, strength=2)
 QUICK = 6  # so many of them are not slow
@@ -50,14 +51,10 @@ FORBIDDEN_ON_WINDOWS = re.compile(r'["<>:|?*\\]|[. ]$|^(con|prn|aux|nul|com\d|lp
 
 def answers_of(row: dict[str, Any]) -> dict[str, Any]:
     """Return Copier's answers for a row, whose choices of several are yes or no each."""
-    several = {
-        "examples": EXAMPLES,
-        "ci": ["github", "gitlab"],
-        "updates": ["ci", "renovate"],
-        "extras": EXTRAS,
-    }
     answers = {name: answer for name, answer in row.items() if not isinstance(answer, bool)}
-    return answers | {name: [one for one in several[name] if row[one]] for name in several}
+    return answers | {
+        name: [choice for choice in choices if row[choice]] for name, choices in SEVERAL_OF.items()
+    }
 
 
 @pytest.fixture(scope="session")

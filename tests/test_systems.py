@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Pipeline
-from tests.helpers import EXAMPLES, render, run
+from tests.conftest import Pipeline, Render
+from tests.helpers import EXAMPLES, ROOT, render, run
 
 SUBSETS = [
     list(subset)
@@ -38,7 +38,41 @@ others = imported - sys.stdlib_module_names - {"tests", "order_hub"}
 print(len(names), sorted(name for name in others if not declared & set(sources[name])))
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("full")]
+pytestmark = pytest.mark.xdist_group("full")
+each_example = pytest.mark.parametrize("name", EXAMPLES)
+
+
+def test_every_package_of_the_sources_is_an_example() -> None:
+    sources = ROOT / "template/src/{{ package_name }}"
+    packages = {file.parent.name for file in sources.glob("*/__init__.py")}
+
+    assert packages == {*EXAMPLES, "demo"}
+
+
+@each_example
+def test_an_example_has_its_tests_and_its_part_of_the_demo(name: str, full_project: Path) -> None:
+    demo = full_project / f"src/my_async_project/demo/{name}.py"
+
+    assert "async def show()" in demo.read_text("utf-8")
+    assert list((full_project / "tests" / name).glob("test_*.py"))
+
+
+@each_example
+def test_the_readme_of_a_project_has_a_row_for_an_example(name: str, full_project: Path) -> None:
+    readme = (full_project / "README.md").read_text("utf-8")
+
+    assert f"\n| `src/my_async_project/{name}/` |" in readme
+
+
+@each_example
+def test_the_readme_of_the_template_names_an_example(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_a_skeleton_holds_no_example(render_project: Render) -> None:
+    skeleton = render_project(examples=[])
+
+    assert {path.stem for path in skeleton.rglob("*")} & set(EXAMPLES) == set()
 
 
 @pytest.fixture(scope="module", params=SUBSETS, ids="-".join)
@@ -56,6 +90,7 @@ def tools(make_pipeline: Callable[..., Pipeline]) -> Path:
     return make_pipeline("full", "3.11", examples=EXAMPLES).folder / ".venv" / "bin"
 
 
+@pytest.mark.slow
 def test_all_modules_can_be_imported_from_what_is_declared(subset: Path, tools: Path) -> None:
     done = run([f"{tools}/python", "-c", IMPORT_ALL], subset, PYTHONPATH=f"{subset}/src:{subset}")
 
@@ -64,12 +99,14 @@ def test_all_modules_can_be_imported_from_what_is_declared(subset: Path, tools: 
     assert undeclared == "[]"
 
 
+@pytest.mark.slow
 def test_the_linter_finds_nothing(subset: Path, tools: Path) -> None:
     done = run([f"{tools}/ruff", "check", "--no-cache", "."], subset)
 
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_the_type_checker_finds_nothing(subset: Path, tools: Path) -> None:
     cache = tools.parent / "mypy-of-subsets"
 
@@ -78,6 +115,7 @@ def test_the_type_checker_finds_nothing(subset: Path, tools: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_what_was_not_chosen(subset: Path) -> None:
     chosen = run("grep -A9 ^examples .copier-answers.yml", subset).stdout
     left = {

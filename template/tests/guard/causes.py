@@ -18,7 +18,7 @@ from .places import (
     line_that_waits,
     path_in_project,
 )
-from .watch import REASONS, REMEDIES, sentence
+from .watch import CHECKS, Check, sentence
 
 PAGE = "tests/guard/README.md"
 
@@ -86,11 +86,12 @@ def finding_of(check: str, what: str, test: str) -> Finding:
     places = list(dict.fromkeys(LINE.findall(what))) or [test]
     # A call of the code is told by the line of the test, too.
     places.sort(key=lambda place: place.startswith("tests/"))
+    known = CHECKS.get(check, Check(why="", remedy=""))
     return Finding(
-        f"{check}: {what}" if check in REMEDIES else what,
+        f"{check}: {what}" if check in CHECKS else what,
         where=places[0],
-        why=REASONS.get(check, ""),
-        remedy=REMEDIES.get(check, ""),
+        why=known.why,
+        remedy=known.remedy,
         page=PAGE,
         also=tuple(places[1 : LINES + 1]),
     )

@@ -36,7 +36,7 @@ from .report import PLAIN, RAN_BEFORE, Report
 from .resources import Resources
 from .state import State
 from .threads import WrongThreads
-from .watch import REMEDIES, Watch, sentence
+from .watch import CHECKS, Watch, sentence
 
 # Seconds of CPU between two looks at what a long step is doing.
 SAMPLING = 0.02
@@ -97,9 +97,9 @@ def _register(config: pytest.Config) -> None:
 
 
 def _check_name(name: str, place: str) -> None:
-    if name not in REMEDIES:
+    if name not in CHECKS:
         raise pytest.UsageError(
-            f"{place}: the guard has no check {name!r}; it has {', '.join(REMEDIES)}",
+            f"{place}: the guard has no check {name!r}; it has {', '.join(CHECKS)}",
         )
 
 
