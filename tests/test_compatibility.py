@@ -99,6 +99,7 @@ def test_every_question_of_a_release_is_asked_still_and_has_a_default(
     assert all("default" in question for name, question in now.items() if name[0] != "_")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", RELEASES)
 def test_every_choice_of_a_release_can_be_chosen_still(
     version: str, questions: Questions, tmp_path: Path

@@ -21,6 +21,8 @@ from tests.helpers import (
     stub,
 )
 
+pytestmark = pytest.mark.slow
+
 WHEEL = "my_async_project-0.1.0-py3-none-any.whl"
 SOURCES = "my_async_project-0.1.0.tar.gz"
 

@@ -12,7 +12,7 @@ from jinja2.meta import find_undeclared_variables
 from tests.conftest import Render
 from tests.helpers import ONE_OF, QUESTIONS, ROOT, SEVERAL_OF, read_yaml
 
-QUICK = 6
+QUICK = 3
 
 ACCEPTED: dict[str, list[Any]] = {
     "project_name": ["X", "Order Hub", "O'Brien & Söhne", "日本語", "x" * 80, "2 Fast", "a  b"],

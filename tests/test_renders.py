@@ -282,6 +282,7 @@ def test_numbers_arrive_in_the_settings(project: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "schema", "updates", "extras"),
     [
@@ -308,6 +309,7 @@ def test_files_for_services_fit_their_schema(
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", PYTHONS)
 def test_workflows_are_secure(python: str, render_project: Render) -> None:
     project = render_project(python_version=python, updates=["ci"], extras=EXTRAS)

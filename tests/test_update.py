@@ -919,6 +919,7 @@ def test_no_extra_comes_to_a_project_that_is_there(name: str, updated: Path) -> 
     assert not (updated / name).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", EACH_RELEASE)
 def test_extras_that_are_chosen_later_come_whole(
     version: str, history: Path, tmp_path: Path
