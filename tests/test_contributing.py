@@ -41,7 +41,7 @@ def clone(fresh_clone: Pipeline) -> Iterator[Pipeline]:
 
 def places(recipe: str) -> list[str]:
     """Return the place that each step of a recipe begins with."""
-    return re.findall(r"(?m)^\d+\. `([^`]+)`", RECIPES[recipe])
+    return re.findall(r"(?m)^\d+\. `([^`]+)`", RECIPES.get(recipe, ""))
 
 
 def follow(recipe: str, clone: Pipeline, left_out: int = 0) -> None:
