@@ -30,7 +30,9 @@ def test_a_file_for_github_fits_its_schema(file: str, schema: str) -> None:
 def test_the_workflows_are_secure() -> None:
     zizmor = str(ROOT / ".venv/bin/zizmor")
 
-    done = run([zizmor, "--offline", "--pedantic", "--strict-collection", ".github"], ROOT)
+    done = run(
+        [zizmor, "--offline", "--pedantic", "--strict-collection", ".github/workflows"], ROOT
+    )
 
     assert done.returncode == 0, done.stdout
 
