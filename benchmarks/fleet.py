@@ -34,7 +34,8 @@ def main() -> int:
         sh(f"git clone --quiet {ROOT} {template}", folder)
         sh("git tag now", template)
         release = subprocess.run(
-            ["git", "log", "-1", "--format=%H", "-S\n## ", "--", "CHANGELOG.md"],
+            # From a commit that is a release there is nothing to update to.
+            ["git", "log", "-1", "--format=%H", "-S\n## ", "HEAD~1", "--", "CHANGELOG.md"],
             cwd=template,
             check=True,
             capture_output=True,
