@@ -17,13 +17,18 @@ html_title = project
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_sourcelink = False
 
 
 def begin_with_the_readme(_: Sphinx, page: str, source: list[str]) -> None:
-    """Put the README before the list of pages: its links start in the folder above."""
+    """Put the README before the list of pages: its links start in the folder above, and take files along from there."""
     if page == "index":
-        text = re.sub(r"\]\((?!https:|#)", "](../", README.read_text("utf-8"))
-        source[0] = text.replace("](../docs/", "](") + source[0]
+        text = re.sub(
+            r"\]\((?!https:|#|docs/)([^)#]*)(#[^)]*)?\)",
+            r"](path:../\1)",
+            README.read_text("utf-8"),
+        )
+        source[0] = text.replace("](docs/", "](") + source[0]
 
 
 def setup(app: Sphinx) -> None:
