@@ -214,7 +214,7 @@ def test_the_commands_for_a_project_run_there(pipeline: Pipeline, tmp_path: Path
             "editor": 'echo "Change something" > "$1"',
         },
     )
-    pipeline.write(".adopt/offer.diff", "")
+    (pipeline.folder / ".adopt").mkdir()
     pipeline.write("notes.txt", "A change.\n")
     pipeline.run("git add notes.txt")
     variables = {
