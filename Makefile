@@ -2,6 +2,8 @@
 # Its tests are shared out by pytest.ini.
 PROCESSES :=
 include template/tooling.mk
+# No guard watches these tests, and their order is shuffled all the same.
+AS_BEFORE :=
 
 .PHONY: new adopt update bench gates-page docs
 

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from configparser import ConfigParser, Error
 from pathlib import Path, PurePath
+from shutil import which
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
@@ -124,6 +125,7 @@ def main() -> None:
     plan.say()
     if os.environ.get("ADVISORY"):
         set_advisory(folder, plan.makefile)
+        say("\nNext, there:\n  git diff --cached\n  git commit")
     else:
         say(
             "\nNext, there:\n  make setup\n  make check\n  git diff --cached\n  git commit\nWhat fails"
@@ -134,10 +136,21 @@ def main() -> None:
 
 def refuse_unfit(folder: Path) -> None:
     """Leave with a sentence unless a folder is a repository that can take the template on."""
-    if not folder.is_dir() or output(["git", "rev-parse", "--show-toplevel"], folder) != str(
-        folder
-    ):
+    if which("git") is None:
+        sys.exit("git is needed, and is not on the PATH: install git first.")
+    if not folder.is_dir():
+        sys.exit(f"There is no folder {folder}.")
+    if folder == TEMPLATE:
+        sys.exit(f"{folder} is the template itself: name another repository.")
+    pipe = subprocess.PIPE
+    asked = run(["git", "rev-parse", "--show-toplevel"], folder, stdout=pipe, stderr=pipe)
+    root = asked.stdout.strip()
+    if not root and "not a git repository" in asked.stderr:
         sys.exit(f"{folder} is not the root of a git repository: name one, or run git init there.")
+    if not root:
+        sys.exit(f"git cannot read {folder}: {asked.stderr.strip()}")
+    if root != str(folder):
+        sys.exit(f"{folder} is a part of the repository {root}: only a whole one can be adopted.")
     if (folder / ANSWERS).exists():
         sys.exit(f"{folder} has {ANSWERS} already: what it lacks comes by its own make update.")
     if not output(["git", "rev-parse", "--verify", "--quiet", "HEAD"], folder):
@@ -191,6 +204,10 @@ class Project:
                 " [project] first, as Poetry 2 has it."
             )
 
+    def files(self, pattern: str) -> list[str]:
+        """Return the files of a pattern that git has."""
+        return output(["git", "ls-files", pattern], self.folder).splitlines()
+
     def read(self, name: str) -> str:
         """Return the text of a file, nothing if it is not there."""
         file = self.folder / name
@@ -210,6 +227,20 @@ class Project:
         files = ["setup.py", "setup.cfg"]
         return not self.metadata and any(map(self.read, files)) and bool(self.name())
 
+    def discovery(self) -> str:
+        """Return how setuptools finds its packages: automatic, by find, or nothing if it need not."""
+        if not self.name() or "setuptools" not in (
+            self.settings.get("build-system", {}).get("build-backend", "setuptools")
+        ):
+            return ""
+        table = self.tools.get("setuptools", {})
+        said = self.read("setup.py") + self.read("setup.cfg") + str(table)
+        if "include" in table.get("packages", {}):
+            return ""
+        if re.search(r"\bfind_(namespace_)?packages\b|\bfind(_namespace)?:|'find'", said):
+            return "find"
+        return "" if re.search(r"\b(packages|py_modules|py-modules)\b", said) else "automatic"
+
     def name(self) -> str:
         """Return the name of its distribution, nothing if it has none."""
         stated = re.search(r"\bname\s*=\s*[\"']([^\"']+)[\"']", self.read("setup.py"))
@@ -228,7 +259,10 @@ class Project:
         owned = {name for name in SHARED if (self.folder / name).exists()}
         if (self.folder / "makefile").exists():
             owned.add("Makefile")
-        if self.place_of("pytest"):
+        tools = (TEMPLATE / "template/pyproject.toml.jinja").read_text("utf-8")
+        pinned = {requirement.name.lower() for requirement, _ in disputed(self.installed(), tools)}
+        # The guard needs the template's pytest, too.
+        if self.place_of("pytest") or "pytest" in pinned:
             # Tests may find each other by their own folder, which the second file would end.
             owned |= {"pytest.ini", "tests/__init__.py"}
         # The versions in it may be newer than what the template takes.
@@ -283,8 +317,7 @@ class Project:
 
     def package(self, name: str) -> tuple[str, str]:
         """Return the folder with the sources, and the name of the package in it or that it is."""
-        listing = output(["git", "ls-files", "*/__init__.py"], self.folder).splitlines()
-        folders = [PurePath(path).parts[:-1] for path in listing]
+        folders = [PurePath(path).parts[:-1] for path in self.files("*/__init__.py")]
         wanted = re.sub(r"[^a-z0-9]+", "_", name.lower())
         inside = [path[1] for path in folders if path[0] == "src" and len(path) == 2]
         flat = [path[0] for path in folders if len(path) == 1 and path[0] not in ASIDE]
@@ -310,9 +343,10 @@ class Project:
 
     def tests_elsewhere(self) -> list[str]:
         """Return the folders with tests, if none of these are in tests/."""
-        listing = output(["git", "ls-files", "*.py"], self.folder).splitlines()
         named = re.compile(r"(.*/)?(unit)?tests?/|(.*/)?(?=test_[^/]*$)")
-        found = {match[0].rstrip("/") for path in listing if (match := named.match(path))}
+        found = {
+            match[0].rstrip("/") for path in self.files("*.py") if (match := named.match(path))
+        }
         return [] if "tests" in found else sorted(found - {""})
 
     def runs_below(self, version: str) -> bool:
@@ -396,24 +430,55 @@ class Plan:
         self.makefile = "GNUmakefile" if "Makefile" in self._own else "Makefile"
         self._kept: list[Kept] = []
         self._new_tables: list[str] = []
+        self._elsewhere = project.tests_elsewhere()
         self._files = {**self._added(), "pyproject.toml": self._pyproject()}
         self._offers = {
             f"{OFFERS}/.gitignore": "*\n",
             **self._diffs(),
         }
         self._both = self._targets_of_both()
-        self._elsewhere = project.tests_elsewhere()
 
     def _text(self, name: str) -> str:
         text = (self._rendered / name).read_text("utf-8")
         if name == ".pre-commit-config.yaml" and "pytest.ini" in self._own:
             # An option of the guard, which their settings do not load yet.
             text = text.replace(" --processes=auto", "")
-        tests = self._project.folder / "tests"
-        if name == "pytest.ini" and tests.is_dir() and not (tests / "__init__.py").exists():
-            # They may import each other from there, as pytest by itself lets them.
-            text = text.replace("\npythonpath = .\n", "\npythonpath = . tests\n")
+        if name == ".github/workflows/ci.yml" and self._project.files(".github/workflows/*"):
+            # Under a name that theirs do not have: runs of one name cancel each other.
+            text = text.replace("\nname: CI\n", "\nname: Gates\n")
+        if name == "pytest.ini":
+            tests = self._project.folder / "tests"
+            paths = ["."]
+            if self._answers["sources"] == "src" and not self._project.name():
+                # Nothing installs it.
+                paths.append("src")
+            if tests.is_dir() and not (tests / "__init__.py").exists():
+                # They may import each other from there, as pytest by itself lets them.
+                paths.append("tests")
+            text = text.replace("\npythonpath = .\n", f"\npythonpath = {' '.join(paths)}\n")
+            if self._elsewhere:
+                found = " ".join(self._elsewhere)
+                text = text.replace("\ntestpaths = tests\n", f"\ntestpaths = {found}\n")
+        typed = " ".join(["--exclude=^tests/guard/", *self._typed()])
+        if name == ".pre-commit-config.yaml" and self._needs_types():
+            text = text.replace("/mypy\n", f"/mypy {typed}\n")
+        if name == self.makefile and self._needs_types():
+            # At the end, where updates change nothing.
+            text += f"\n# What mypy looks at, which its settings do not say.\nTYPED := {typed}\n"
         return text
+
+    def _needs_types(self) -> bool:
+        """Return whether settings of mypy that are not in pyproject.toml do not say what it looks at."""
+        project = self._project
+        place = project.place_of("mypy")
+        return place not in {"", "pyproject.toml"} and not project.ini(place).get(
+            "mypy", "files", fallback=""
+        )
+
+    def _typed(self) -> list[str]:
+        sources = self._answers["sources"]
+        tests = self._elsewhere or ["tests"]
+        return [sources, *(name for name in tests if not name.startswith(f"{sources}/"))]
 
     def _added(self) -> dict[str, str]:
         added = {}
@@ -450,6 +515,7 @@ class Plan:
                 given["dependency-groups"]["dev"].insert(0, item_of(item))
         if "uv" in project.tools:
             self._add_missing(theirs, "uv", given["tool"].pop("uv"))
+        self._name_package(theirs, given)
         for tool in TOOLS:
             if place := project.place_of(tool):
                 self._kept.append(Kept(f"settings of {tool}", place))
@@ -463,6 +529,18 @@ class Plan:
         text = "\n\n".join(part for part in parts if part) + "\n"
         # All lines end as theirs do.
         return text.replace("\r", "").replace("\n", "\r\n") if "\r\n" in project.text else text
+
+    def _name_package(self, theirs: Any, given: Any) -> None:  # noqa: ANN401 - tables of tomlkit
+        """Name the package to setuptools, which cannot tell it from the template's folders beside it."""
+        package = self._answers["sources"]
+        if package == "src" or self._project.discovery() != "automatic":
+            return
+        found = {"packages": inline(find=inline(include=[package, f"{package}.*"]))}
+        if "setuptools" in self._project.tools:
+            self._add_missing(theirs, "setuptools", found)
+        else:
+            given["tool"]["setuptools"] = found
+            given["tool"]["setuptools"].add(tomlkit.nl())
 
     def _without_disputed_pins(self, rendered: str) -> str:
         """Return settings without the tools of which the project has a version of its own."""
@@ -508,7 +586,7 @@ class Plan:
             "black": {"force-exclude": "/(tests/guard|tooling)/"},
             "isort": {"extend_skip": own},
             "ruff": {"extend-exclude": own},
-            "mypy": {"files": [self._answers["sources"], "tests"]},
+            "mypy": {"files": self._typed(), "exclude": ["^tests/guard/"]},
         }
         return needed.get(tool, {})
 
@@ -537,9 +615,8 @@ class Plan:
                 continue
             path, before, after = name, self._project.read(name), self._text(name)
             if name == ".github/workflows/ci.yml":
-                # Beside theirs, and under another name: runs of one name cancel each other.
+                # Beside theirs.
                 path, before = ".github/workflows/gates.yml", ""
-                after = after.replace("\nname: CI\n", "\nname: Gates\n")
             elif name in {".gitignore", ".gitattributes"}:
                 after = with_missing_lines(before, after)
             elif name == ".pre-commit-config.yaml":
@@ -599,9 +676,16 @@ class Plan:
             )
         if self._elsewhere:
             say(
-                "\nThe gates look for tests in tests/, and yours are in"
-                f" {' and '.join(self._elsewhere)}: move them there."
+                f"\nYour tests are in {' and '.join(self._elsewhere)}: the guard names lines of tests in"
+                " tests/ alone, and coverage and ruff's exceptions for tests look there. Move them if you can."
             )
+        if self._project.discovery() == "find" and self._answers["sources"] != "src":
+            say(
+                "\nsetuptools looks for your packages, and would pack the template's with them: where your"
+                " settings say find, exclude tooling* and tests*."
+            )
+        if listed := self._project.files("*requirements*.txt"):
+            say(f"\nNot read: {', '.join(listed)}. What tests need: uv add --group dev <name>.")
         if "pytest.ini" in self._own:
             say(
                 f"The guard is off until pytest loads it: {OFFERS}/pytest.ini.diff adds it to your settings."
@@ -610,8 +694,9 @@ class Plan:
     def _stays(self) -> list[str]:
         files = [name for name in self._own if (self._project.folder / name).exists()]
         kept = [f"{kept.what}, in {kept.where}" for kept in self._kept]
-        if "pytest.ini" in self._own and "pytest.ini" not in files:
-            kept.append(f"settings of pytest, in {self._project.place_of('pytest')}")
+        place = self._project.place_of("pytest")
+        if "pytest.ini" in self._own and place and place not in files:
+            kept.append(f"settings of pytest, in {place}")
         return [*files, *kept]
 
     def _targets_of_both(self) -> list[str]:
@@ -669,7 +754,12 @@ def with_hooks(theirs: str, given: str) -> str:
     hooks = f"  - repo: local\n    hooks:\n{hooks}"
     block = textwrap.dedent(hooks)
     first = re.search(r"(?m)^( *)- ", theirs)
-    return f"{theirs.rstrip()}\n\n{textwrap.indent(block, first[1] if first else '  ')}"
+    block = textwrap.indent(block, first[1] if first else "  ")
+    # Other keys may follow the list.
+    theirs = f"{theirs.rstrip()}\n"
+    listed = re.search(r"(?m)^repos:.*\n(?:(?:(?:#.*)?\n)*[ \t-].*\n)*", theirs)
+    end = listed.end() if listed else len(theirs)
+    return f"{theirs[:end]}\n{block}{theirs[end:]}"
 
 
 def with_settings(given: str, theirs: Mapping[str, str]) -> str:

@@ -73,7 +73,9 @@ CHOSEN = $(if $(wildcard $(firstword $(subst ::, ,$(T)))),"$(T)",-k "$(T)")
 # The guard runs every async test in that many shuffled schedules, 1 unless told. With CANCEL it runs
 # each once more for each place where it waits, and cancels it there, which covers nothing new.
 SCHEDULES = $(if $(GUARD),$(if $(SEEDS),--seeds=$(SEEDS)) $(if $(CANCEL),--cancel --no-cov))
-PYTEST = $(strip $(BIN)/pytest $(SCHEDULES) \
+# Without the guard, the settings are a project's own: no plugin that came with the tools changes its run.
+AS_BEFORE = $(if $(GUARD),,-p no:randomly -W "ignore:The configuration option")
+PYTEST = $(strip $(BIN)/pytest $(AS_BEFORE) $(SCHEDULES) \
   $(if $(T),$(CHOSEN),$(if $(LAST),--last-failed,$(if $(CANCEL),,$(WHOLE)))) $(ARGS))
 
 test: $(ENV) ## run the tests, with coverage
@@ -139,7 +141,7 @@ gate-file-checks:
 	  echo "No file checks: this folder is not the root of a git repository.")
 
 gate-mypy:
-	@$(BIN)/mypy
+	@$(BIN)/mypy $(TYPED)
 
 gate-pytest:
 	@$(PYTEST) --quiet --no-header

@@ -44,7 +44,7 @@ class StockTest(unittest.IsolatedAsyncioTestCase):
 
 # A flat layout, whose metadata are setuptools' own, with tests of unittest that share a module.
 FLAT = {
-    "README.rst": "Order Hub\n=========\n",
+    "README.rst": "Order Hub \n=========\n",
     "setup.py": "from setuptools import setup\n\nsetup()\n",
     "setup.cfg": dedent("""\
         [metadata]
@@ -146,6 +146,10 @@ SETTLED = {
             name: ours
             entry: "true"
             language: system
+
+        # Theirs.
+        ci:
+          autofix_prs: false
         """),
     ".github/workflows/ci.yml": "name: Ours\non: push\njobs: {}\n",
     ".editorconfig": "root = true\n",

@@ -361,6 +361,31 @@ def test_what_cannot_be_adopted_is_refused_with_a_sentence_and_left_alone(
 
 
 @pytest.mark.slow
+def test_a_part_of_a_repository_is_refused_and_the_whole_is_named(
+    clone: Path, tmp_path: Path
+) -> None:
+    folder = build({f"pkg/{name}": text for name, text in SRC.items()}, tmp_path / "old")
+
+    said = make_adopt(clone, folder / "pkg").stdout
+
+    assert f"pkg is a part of the repository {folder}: only a whole one can be adopted." in said
+
+
+@pytest.mark.slow
+def test_what_git_refuses_is_said_as_git_says_it(clone: Path, tmp_path: Path) -> None:
+    folder = build(SRC, tmp_path / "old")
+
+    done = run(["make", "adopt", f"DEST={folder}"], clone, GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
+
+    assert f"git cannot read {folder}: fatal: detected dubious ownership" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_template_cannot_adopt_itself(clone: Path) -> None:
+    assert "is the template itself: name another" in make_adopt(clone, clone).stdout
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -441,20 +466,140 @@ def test_what_fails_on_the_first_day_stops_nobody(
 def test_the_first_day_is_told_in_numbers(adopt: Adopt) -> None:
     adopted = adopt("flat", "ADVISORY=1")
 
-    assert re.search(r"\nlint +advisory +[\d.]+ s  ruff \d+", adopted.output)
+    assert re.search(r"\nlint +advisory +[\d.]+ s  ruff \d+.*, file-checks 1\n", adopted.output)
+    assert "\nNext, there:\n  git diff --cached\n" in adopted.output
     assert "\n== lint" not in adopted.output
     assert "\nAdvisory from now on, by ADVISORY in Makefile: format-check lint.\n" in adopted.output
 
 
 @pytest.mark.slow
-def test_who_has_tests_elsewhere_is_told_where_the_gates_look(clone: Path, tmp_path: Path) -> None:
+def test_tests_elsewhere_are_run_and_it_is_said_what_looks_in_tests(
+    clone: Path, tmp_path: Path
+) -> None:
     tests = {"order_hub/tests/test_stock.py": FLAT["tests/test_stock.py"]}
     files = {name: text for name, text in (FLAT | tests).items() if not name.startswith("tests/")}
     folder = build(files, tmp_path / "old")
 
     said = make_adopt(clone, folder).stdout
 
-    assert "in tests/, and yours are in order_hub/tests: move them there.\n" in said
+    assert "\ntestpaths = order_hub/tests\n" in (folder / "pytest.ini").read_text("utf-8")
+    assert "\nYour tests are in order_hub/tests: the guard names lines" in said
+
+
+@pytest.mark.slow
+def test_a_flat_package_that_setuptools_found_by_itself_is_named(
+    clone: Path, tmp_path: Path
+) -> None:
+    files = {name.removeprefix("src/"): text for name, text in SETTLED.items()}
+    folder = build(files, tmp_path / "old")
+
+    make_adopt(clone, folder)
+
+    settings = read_toml(folder / "pyproject.toml")["tool"]["setuptools"]
+    assert settings["packages"]["find"] == {"include": ["order_hub", "order_hub.*"]}
+    assert run("make setup", folder).returncode == 0
+
+
+@pytest.mark.slow
+def test_who_lets_setuptools_find_packages_is_told_to_leave_out_the_templates(
+    clone: Path, tmp_path: Path
+) -> None:
+    settings = FLAT["setup.cfg"].replace("packages = order_hub", "packages = find:")
+    folder = build(FLAT | {"setup.cfg": settings}, tmp_path / "old")
+
+    said = make_adopt(clone, folder).stdout
+
+    assert "where your settings say find, exclude tooling* and tests*.\n" in said
+    assert "setuptools" not in read_toml(folder / "pyproject.toml")["tool"]
+
+
+@pytest.mark.slow
+def test_who_runs_an_older_pytest_keeps_it_and_the_settings_are_offered(
+    clone: Path, tmp_path: Path
+) -> None:
+    settings = SRC["pyproject.toml"].replace('test = ["attrs"]', 'test = ["pytest<9"]')
+    folder = build(SRC | {"pyproject.toml": settings}, tmp_path / "old")
+
+    make_adopt(clone, folder)
+
+    assert not (folder / "pytest.ini").exists()
+    assert (folder / ".adopt/pytest.ini.diff").exists()
+
+
+@pytest.mark.slow
+def test_what_is_not_read_is_named(clone: Path, tmp_path: Path) -> None:
+    folder = build(SRC | {"requirements-dev.txt": "attrs\n"}, tmp_path / "old")
+
+    assert "\nNot read: requirements-dev.txt. " in make_adopt(clone, folder).stdout
+
+
+@pytest.mark.slow
+def test_workflows_that_are_added_bear_no_name_of_theirs(clone: Path, tmp_path: Path) -> None:
+    folder = build(SRC | {".github/workflows/main.yml": "name: CI\n"}, tmp_path / "old")
+
+    make_adopt(clone, folder)
+
+    assert read_yaml(folder / ".github/workflows/ci.yml")["name"] == "Gates"
+
+
+@pytest.mark.slow
+def test_sources_that_nothing_installs_are_found_by_tests(clone: Path, tmp_path: Path) -> None:
+    settings = "[tool.black]\nline-length = 90\n"
+    folder = build(SRC | {"pyproject.toml": settings}, tmp_path / "old")
+
+    make_adopt(clone, folder)
+
+    assert "\npythonpath = . src tests\n" in (folder / "pytest.ini").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_a_folder_with_a_space_and_a_worktree_can_be_adopted(clone: Path, tmp_path: Path) -> None:
+    folder = build(SRC, tmp_path / "old one")
+    git("worktree add -q ../beside", folder)
+
+    assert make_adopt(clone, folder).returncode == 0
+    assert make_adopt(clone, tmp_path / "beside").returncode == 0
+    assert run("git diff --name-only", tmp_path / "beside").stdout == ""
+
+
+def test_mypy_is_told_what_to_look_at_where_settings_elsewhere_do_not_say(
+    clone: Path, tmp_path: Path
+) -> None:
+    folder = build(SRC | {"mypy.ini": "[mypy]\nstrict = true\n"}, tmp_path / "old")
+
+    make_adopt(clone, folder)
+
+    told = "--exclude=^tests/guard/ src tests\n"
+    assert f"\nTYPED := {told}" in (folder / "GNUmakefile").read_text("utf-8")
+    assert f"/mypy {told}" in (folder / ".pre-commit-config.yaml").read_text("utf-8")
+
+
+def test_their_settings_of_mypy_leave_out_what_is_the_templates(
+    clone: Path, tmp_path: Path
+) -> None:
+    settings = f'{SRC["pyproject.toml"]}\n[tool.mypy]\npython_version = "3.9"\n'
+    folder = build(SRC | {"pyproject.toml": settings}, tmp_path / "old")
+
+    make_adopt(clone, folder)
+
+    assert read_toml(folder / "pyproject.toml")["tool"]["mypy"] == {
+        "python_version": "3.9",
+        "files": ["src", "tests"],
+        "exclude": ["^tests/guard/"],
+    }
+
+
+def test_code_of_older_pythons_is_laid_out_for_them(adopt: Adopt) -> None:
+    settings = read_toml(adopt("flat").folder / "pyproject.toml")["tool"]
+
+    assert "target-version" not in settings["black"]
+    assert settings["ruff"]["extend-exclude"] == ["tests/guard", "tooling"]
+
+
+@pytest.mark.slow
+def test_their_tests_run_in_their_order_while_the_guard_is_off(adopt: Adopt) -> None:
+    assert " -p no:randomly " in run("make --dry-run test", adopt("settled").folder).stdout
+    assert " -p no:randomly " not in run("make --dry-run test", adopt("src").folder).stdout
 
 
 @pytest.mark.slow
@@ -500,3 +645,22 @@ def test_the_next_update_merges_and_leaves_theirs_alone(
     assert set(changed) <= {"pyproject.toml"}
     assert set(after) <= set(files_of(adopted.folder))
     assert {"mypy==99.0.0", "pytest-next==99.0.0", "ruff==99.0.0"} <= set(tools)
+
+
+@pytest.mark.slow
+def test_an_update_leaves_the_layout_alone_while_that_is_advisory(
+    adopt: Adopt, newer: Path, tmp_path: Path
+) -> None:
+    project = adopt("flat", "ADVISORY=1").copy(tmp_path / "project")
+    before = files_of(project)
+    answers = project / ".copier-answers.yml"
+    recorded = re.sub(r"(?m)^_src_path: .*", f"_src_path: {newer}", answers.read_text("utf-8"))
+    answers.write_text(recorded, "utf-8")
+    commit_all(project)
+
+    done = run("make update", project)
+
+    after = files_of(project)
+    theirs = ["order_hub/__init__.py", "tests/helpers.py", "tests/test_stock.py"]
+    assert done.returncode == 0, done.stdout
+    assert [name for name in theirs if after[name] != before[name]] == []

@@ -169,7 +169,7 @@ def test_hooks_and_make_give_the_tools_the_same_arguments(full_project: Path) ->
             "black": " .",
             "ruff": " .",
             "ast-grep": "",
-            "mypy": "",
+            "mypy": " $(TYPED)",
         }.items()
     }
 
