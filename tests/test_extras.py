@@ -215,7 +215,6 @@ def test_git_sees_nobodys_own_settings(skeleton: Path) -> None:
     assert run("git check-ignore .vscode/launch.json", skeleton).returncode == 0
 
 
-@pytest.mark.slow
 @pytest.mark.xdist_group("extras")
 def test_the_editor_finds_the_programs_that_it_is_told_of(pipeline: Pipeline) -> None:
     told = settings(pipeline.folder)
@@ -225,7 +224,6 @@ def test_the_editor_finds_the_programs_that_it_is_told_of(pipeline: Pipeline) ->
     assert pipeline.run(f"{told['astGrep.serverPath']} lsp --help").returncode == 0
 
 
-@pytest.mark.slow
 @pytest.mark.xdist_group("extras")
 def test_a_test_of_the_editor_runs_without_coverage(pipeline: Pipeline) -> None:
     arguments = settings(pipeline.folder)["python.testing.pytestArgs"]
@@ -279,7 +277,6 @@ def commands(project: Path) -> list[str]:
     return [*shown, *named]
 
 
-@pytest.mark.slow
 @pytest.mark.xdist_group("extras")
 def test_every_command_that_assistants_are_told_works(pipeline: Pipeline) -> None:
     told = [
