@@ -957,7 +957,7 @@ def test_an_example_that_is_dropped_leaves_what_was_changed(history: Path, tmp_p
 def test_a_project_in_a_folder_of_a_repository_is_updated_alone(
     history: Path, tmp_path: Path
 ) -> None:
-    project = render(history, tmp_path / "all/project", vcs_ref=RELEASES[0], examples=[])
+    project = render(history, tmp_path / "all/project", vcs_ref=RELEASES[-1], examples=[])
     (tmp_path / "all/other").write_text("other\n")
     commit_all(tmp_path / "all")
     (tmp_path / "all/other").write_text("changed\n")
