@@ -5,7 +5,7 @@ include template/tooling.mk
 # No guard watches these tests, and their order is shuffled all the same.
 AS_BEFORE :=
 
-.PHONY: new adopt update bench gates-page docs
+.PHONY: new adopt update bench gates-page docs site
 
 # Answers and flags reach the program as they were typed: neither make nor a shell expands them.
 override DEST := $(value DEST)
@@ -38,6 +38,12 @@ bench: $(ENV) ## measure, each number as a ratio within one run, and what schedu
 gates-page: $(ENV) ## write docs/gates.md anew from the minimal pairs, and their number into README.md
 	@$(BIN)/python -m tests.gates_page
 
-docs: gates-page ## the same, and docs/schedules.md from races, and the picture
+docs: gates-page ## the same, docs/schedules.md from races, the picture and the charts; then build the site
 	@$(BIN)/python -m benchmarks.schedules > docs/schedules.md
 	@$(BIN)/python -m tests.picture > docs/quality.svg
+	@$(BIN)/python -m benchmarks.charts
+	@$(MAKE) --no-print-directory site
+
+site: $(ENV) ## build the site of docs/ into .docs/, without a warning
+	@$(BIN)/sphinx-build --quiet --fresh-env --write-all --fail-on-warning docs .docs
+	@echo "The site is at .docs/index.html."

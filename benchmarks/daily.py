@@ -1,6 +1,6 @@
 """What a person waits for, many times a day: each as a ratio of two times within one run.
 
-Writes docs/benchmarks.md, with the machine, and says which figures are worse than those that were there by more
+Writes docs/benchmarks.md and its chart, with the machine, and says which figures are worse than those that were there by more
 than the noise. Another template's own checks are measured beside, if PEERS names a folder that has it.
 """
 
@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 
 import copier
+
+from benchmarks import charts
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/benchmarks.md"
@@ -76,6 +78,7 @@ def main() -> int:
         if figure.value > before.get(figure.name, figure.value) * (1 + max(figure.noise, 0.1))
     ]
     PAGE.write_text(page(figures), encoding="utf-8")
+    charts.main()
     print(f"Worse than before, by more than the noise: {'; '.join(worse) or 'none'}")
     return int(bool(worse))
 
@@ -237,6 +240,8 @@ def page(figures: list[Figure]) -> str:
             "Written by `make bench`: each figure is a ratio of two times, which took turns in one run.",
             f"The noise is how much it differed between {ROUNDS} rounds. {platform.system()}, {machine}, "
             f"{datetime.now(UTC):%Y-%m-%d}.",
+            "",
+            "![the ratios of the table, each as a bar beside its limit](benchmarks.svg)",
             "",
             "| what | ratio | limit | noise |",
             "|---|---|---|---|",

@@ -41,6 +41,8 @@ steps make it show (its depth), and in how many of {SEEDS} seeds it does. None s
 What the guard draws the shuffle could draw, too, so it breaks no code that stood all shuffles; what is rare there is likely here.
 This page is written by `make docs`; `make bench` says what has become rarer since.
 
+![in how many seeds each race shows, by each kind of schedule: the table as bars](schedules.svg)
+
 | race | tasks | depth | shuffled | by priority | the guard's |
 |---|---|---|---|---|---|
 """

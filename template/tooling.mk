@@ -102,7 +102,7 @@ pitfalls: $(ENV) ## show the five classic pitfalls of async code, and what the g
 	@PYTHONPATH=. $(BIN)/python -P -m tests.guard.pitfalls
 
 clean: ## remove what the targets made
-	rm -rf .venv .uv .logs .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov build dist
+	rm -rf .venv .uv .logs .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov build dist .docs docs/_api
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "The git hooks stay: the next target that needs the environment makes it again."
 

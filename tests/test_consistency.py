@@ -80,24 +80,32 @@ def actions_of_projects() -> set[str]:
     return {action for file in workflows for action in re.findall(r"uses: (.+)@", file.read_text())}
 
 
-def test_renovate_leaves_to_the_template_what_that_pins(full_project: Path) -> None:
+@pytest.mark.parametrize("docs", ["none", "sphinx"])
+def test_bots_leave_to_the_template_what_that_pins(docs: str, render_project: Render) -> None:
     """Copier, which Renovate runs, takes a pin that both raised for a conflict."""
-    tools = pins(read_toml(full_project / "pyproject.toml")["dependency-groups"]["tooling"])
-    rules = read_yaml(ROOT / "template/renovate.json")["packageRules"]
-
-    assert set(rules[1]["matchPackageNames"]) == {*tools, *actions_of_projects(), "uv_build"}
-    assert rules[1]["enabled"] is False
-
-
-def test_dependabot_leaves_to_the_template_what_that_pins(full_project: Path) -> None:
-    tools = pins(read_toml(full_project / "pyproject.toml")["dependency-groups"]["tooling"])
+    project = render_project(
+        examples=EXAMPLES, updates=["renovate"], extras=["dependabot"], docs=docs
+    )
+    groups = read_toml(project / "pyproject.toml")["dependency-groups"]
+    tools = pins(groups["tooling"] + groups.get("docs", []))
+    rule = read_yaml(project / "renovate.json")["packageRules"][1]
     packages, actions = (
-        {rule["dependency-name"] for rule in ecosystem["ignore"]}
-        for ecosystem in read_yaml(ROOT / "template/.github/dependabot.yml")["updates"]
+        {ignored["dependency-name"] for ignored in ecosystem["ignore"]}
+        for ecosystem in read_yaml(project / ".github/dependabot.yml")["updates"]
     )
 
+    assert set(rule["matchPackageNames"]) == {*tools, *actions_of_projects(), "uv_build"}
+    assert rule["enabled"] is False
     assert packages == {*tools, "uv_build"}
     assert actions == actions_of_projects()
+
+
+def test_a_site_is_built_by_what_builds_that_of_the_template(render_project: Render) -> None:
+    own = read_toml(ROOT / "pyproject.toml")["dependency-groups"]["docs"]
+    given = read_toml(render_project(docs="sphinx") / "pyproject.toml")["dependency-groups"]["docs"]
+
+    assert own == given
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", pin) for pin in given)
 
 
 def test_an_action_has_one_version() -> None:

@@ -20,6 +20,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "line_length": 160,
             "ci": ["gitlab"],
             "package_name": "a",
+            "docs": "sphinx",
         },
     ),
     "all-3.13": (
@@ -53,7 +54,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "none-3.12": ("3.12", {"examples": [], "coverage_threshold": 100}),
     "none-3.13": ("3.13", {"examples": [], "description": "", "line_length": 72}),
     "none-3.14": ("3.14", {"examples": [], "coverage_threshold": 100}),
-    "none-3.15": ("3.15", {"examples": [], "coverage_threshold": 100, "python_version": "3.15"}),
+    "none-3.15": (
+        "3.15",
+        {"examples": [], "coverage_threshold": 100, "python_version": "3.15", "docs": "sphinx"},
+    ),
     # Each example by itself, on one Python after the other.
     **{
         f"{name}-{python}": (python, {"examples": [name], "coverage_threshold": 100})
@@ -169,6 +173,33 @@ def test_the_demo_works(project: Pipeline) -> None:
     shown = ["fan_out", "logs", *project_examples(project)]
     assert done.returncode == 0, done.stdout
     assert done.stdout.endswith(f"\nall worked: {', '.join(sorted(shown))}\n")
+
+
+# All examples, and the newest Python.
+DOCUMENTED = ["all-3.12", "none-3.15"]
+
+
+@each(DOCUMENTED)
+def test_docs_and_docstrings_are_a_site(project: Pipeline) -> None:
+    package = read_yaml(project.folder / ".copier-answers.yml")["package_name"]
+
+    done = project.run("make docs")
+
+    assert done.returncode == 0, done.stdout
+    assert done.stdout == "The site is at .docs/index.html.\n"
+    page = (project.folder / f".docs/_api/{package}.html").read_text("utf-8")
+    assert "Runs one async function over many items, a few at a time." in page
+    assert project.run("git status --porcelain").stdout == ""
+
+
+@each(["none-3.15"])
+def test_a_dead_link_stops_docs(project: Pipeline) -> None:
+    project.write("docs/notes.md", "# Notes\n\n[The tests](testing.md#riddles)\n")
+
+    done = project.run("make docs")
+
+    assert done.returncode != 0
+    assert "docs/notes.md:3: WARNING:" in done.stdout
 
 
 def project_examples(project: Pipeline) -> list[str]:

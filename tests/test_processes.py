@@ -76,6 +76,15 @@ def test_each_test_has_all_its_schedules_in_one_process(project: Pipeline) -> No
     assert [len(set(share)) for share in shares(project)] == [50, 50]
 
 
+def test_one_test_in_many_schedules_runs_in_one_process(project: Pipeline) -> None:
+    project.write("tests/test_shared.py", TESTS.replace("SPECIAL", "").replace("(100)", "(1)"))
+
+    command = ".venv/bin/pytest --no-cov --processes=2 --seeds=100 tests/test_shared.py"
+    done = project.run(command)
+
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_same_order_gives_the_same_shares(project: Pipeline) -> None:
     run_tests(project)
     before = shares(project)

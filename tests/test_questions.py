@@ -60,6 +60,7 @@ REFUSED: dict[str, list[Any]] = {
     "ci": [["circleci"], ["GitHub"]],
     "updates": [["dependabot"], ["CI"]],
     "extras": [["renovate"], ["Editor"]],
+    "docs": ["", "mkdocs", "Sphinx", True],
 }  # fmt: skip
 
 

@@ -232,6 +232,20 @@ def test_the_answered_extras_are_there_and_no_others(project: Path) -> None:
     assert (project / "AGENTS.md").exists() == ("assistants" in extras)
 
 
+def test_what_builds_a_site_is_there_where_that_was_answered(project: Path) -> None:
+    docs = read_yaml(project / ".copier-answers.yml")["docs"]
+
+    there = [
+        (project / "tooling/docs/conf.py").exists(),
+        (project / "docs/index.md").exists(),
+        "\ndocs: " in (project / "Makefile").read_text(),
+        "docs" in read_toml(project / "pyproject.toml")["dependency-groups"],
+        "/.docs/" in (project / ".gitignore").read_text().splitlines(),
+        "`make docs`" in (project / "README.md").read_text("utf-8"),
+    ]
+    assert there == [docs == "sphinx"] * len(there)
+
+
 @pytest.mark.parametrize(
     "name",
     [

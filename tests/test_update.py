@@ -938,6 +938,23 @@ def test_extras_that_are_chosen_later_come_whole(
     assert files_of(project) == starters | tooling
 
 
+@pytest.mark.parametrize("version", EACH_RELEASE)
+def test_a_site_that_is_chosen_later_comes_whole(
+    version: str, history: Path, tmp_path: Path
+) -> None:
+    project = render(history, tmp_path / "project", vcs_ref=version, examples=[])
+    commit_all(project)
+    starters = {name: text for name, text in files_of(project).items() if STARTERS.match(name)}
+
+    done = update(project, "-d", "docs=sphinx")
+
+    fresh = files_of(render(history, tmp_path / "fresh", vcs_ref=NEXT, examples=[], docs="sphinx"))
+    tooling = {name: text for name, text in fresh.items() if not STARTERS.match(name)}
+    first_page = {"docs/index.md": fresh["docs/index.md"]}
+    assert done.returncode == 0, done.stdout
+    assert files_of(project) == starters | tooling | first_page
+
+
 @pytest.mark.slow
 def test_an_example_that_is_dropped_leaves_what_was_changed(history: Path, tmp_path: Path) -> None:
     project = render(history, tmp_path / "project", vcs_ref=SOON, examples=["storage"])

@@ -159,6 +159,7 @@ def update(
         kept = project.tree_of(template.render(newest, answers, folder / "kept", ask=False))
     given = folder / "new" / ANSWERS
     is_starter = template.patterns(newest, "_skip_if_exists", given)
+    chosen = set(filter(is_starter, new.keys() - kept.keys()))
     plan = Plan(
         project,
         old,
@@ -166,7 +167,8 @@ def update(
         new,
         is_starter=is_starter,
         is_barred=template.patterns(newest, "_exclude", given),
-        brings_example=any(map(is_starter, new.keys() - kept.keys())),
+        chosen=chosen,
+        brings_example=any(not path.startswith("docs/") for path in chosen),
         dropped=kept.keys() - new.keys(),
     )
     plan.make()
@@ -203,6 +205,8 @@ class Plan:
     new: Tree
     is_starter: Callable[[str], bool]
     is_barred: Callable[[str], bool]
+    # Starter files that come by an answer that is new, and whether code is among them.
+    chosen: set[str]
     brings_example: bool
     dropped: set[str]
     # What a path becomes; None for a file that goes.
@@ -221,7 +225,8 @@ class Plan:
     def decide_starter(self, path: str) -> None:
         """Bring what an example needs, remove what was not changed of one, and leave all else alone."""
         if path not in self.own:
-            if not self.is_barred(path) or (self.brings_example and path not in self.old):
+            comes = path in self.chosen or (self.brings_example and path not in self.old)
+            if comes or not self.is_barred(path):
                 self.changes[path] = self.new[path]
         elif path in self.dropped:
             self.remove(path)

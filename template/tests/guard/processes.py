@@ -70,7 +70,7 @@ class Processes:
         """Start the other processes, run one share of the tests here, and wait for the others."""
         own, *others = _shares(session.items, _number_of_processes(session))
         try:
-            for share in others:
+            for share in filter(None, others):
                 self._helpers.append(Helper(session, share))
             session.items[:] = own
             result = yield

@@ -50,6 +50,8 @@ class _Token:
 class AuthenticatedAPIClient(UserAPIClient):
     """A `UserAPIClient` that logs in, and renews its token in time.
 
+    ::
+
         async with AuthenticatedAPIClient(base_url) as client:
             await client.authenticate(username, password)
             user = await client.fetch_user(1)
