@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import pytest
+from copier._main import Worker
+from jinja2 import Environment, Template
 
 from tests.helpers import (
     EXAMPLES,
@@ -43,6 +47,25 @@ def shared_cache_of_mypy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     """Let projects share what mypy knows of packages, which it checks by their content."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.mktemp("mypy")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_rendered_twice() -> Iterator[None]:
+    """Spare copies half of their time: Copier compiles each part of each path anew, and asks git for a setting per file."""
+    compiled: WeakKeyDictionary[Environment, dict[str, Template]] = WeakKeyDictionary()
+    compile_ = Environment.from_string
+
+    def from_string(environment: Environment, source: str) -> Template:
+        known = compiled.setdefault(environment, {})
+        if source not in known:
+            known[source] = compile_(environment, source)
+        return known[source]
+
+    with (
+        patch.object(Environment, "from_string", from_string),
+        patch.object(Worker, "_sync_git_index_executable_bit", autospec=True),
+    ):
         yield
 
 

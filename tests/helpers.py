@@ -132,7 +132,7 @@ def run(
     return subprocess.run(
         command.split() if isinstance(command, str) else command,
         cwd=folder,
-        env={**clean_environment(), "PATH": f"{uv_folder()}:{os.environ['PATH']}", **variables},
+        env={**environment(), **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -161,6 +161,11 @@ def on_a_terminal(command: str, folder: Path, **variables: str) -> str:
                 output += data
         os.close(master)
     return output.decode()
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a new shell of a user who has uv."""
+    return {**clean_environment(), "PATH": f"{uv_folder()}:{os.environ['PATH']}"}
 
 
 def clean_environment() -> dict[str, str]:

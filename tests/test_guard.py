@@ -350,7 +350,7 @@ HARMLESS = {
 LONG = """
 from time import thread_time
 
-END = thread_time() + 0.7
+END = thread_time() + 1.5
 while thread_time() < END:
     pass
 """
