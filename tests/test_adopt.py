@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import commit_all, files_of, read_toml, read_yaml, run
+from tests.helpers import available_python, commit_all, files_of, read_toml, read_yaml, run
 from tests.old_repositories import FLAT, SETTLED, SRC
 from tests.test_update import EDITS, NEXT, NOW, git, made, release, update
 
@@ -111,6 +111,19 @@ def test_what_was_there_stays_byte_for_byte(name: str, adopt: Adopt) -> None:
     after = adopted.after()
     changed = [path for path, content in adopted.before.items() if after.get(path) != content]
     assert set(changed) <= {"pyproject.toml"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", ["3.12", "3.13"])
+def test_check_passes_on_more_than_one_python(python: str, adopt: Adopt, tmp_path: Path) -> None:
+    """The metadata of this repository are in its setup.cfg, which uv does not read."""
+    if not available_python(python):
+        pytest.skip(f"there is no Python {python} here")
+    project = adopt("flat", "ADVISORY=1").copy(tmp_path / "project")
+
+    done = run("make check", project, UV_PYTHON=python)
+
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", ["src", "settled"])
