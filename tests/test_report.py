@@ -279,6 +279,55 @@ E   json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)
 2 errors in _s
 """
 
+BROKEN_CLEANUP = """
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from pytest import mark
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def settings() -> AsyncIterator[int]:
+    yield 1
+    raise ValueError("no settings")
+
+
+@mark.asyncio(loop_scope="module")
+async def test_it(settings: int) -> None:
+    assert settings == 2
+"""
+
+BROKEN_CLEANUP_TEXT = """
+FAILED: tests/test_it.py::test_it, only in fifo
+tests/test_it.py:16: in test_it
+    assert settings == 2
+E   assert 1 == 2
+  again  make test T=tests/test_it.py::test_it
+
+FAILED during setup: tests/test_it.py::test_it, only in seed1
+tests/test_it.py:11: in settings
+    raise ValueError("no settings")
+E   ValueError: no settings
+  page   tests/guard/README.md
+  again  .venv/bin/pytest --no-cov -p no:randomly --seeds=1 "tests/test_it.py::test_it[seed1]"
+
+1 failed, 1 error in _s
+"""
+
+# The test passes in both schedules, so the order of tasks has nothing to do with it.
+BROKEN_CLEANUP_ALONE = BROKEN_CLEANUP.replace("== 2", "== 1")
+
+BROKEN_CLEANUP_ALONE_TEXT = """
+FAILED during setup: tests/test_it.py::test_it, only in seed1
+tests/test_it.py:11: in settings
+    raise ValueError("no settings")
+E   ValueError: no settings
+  page   tests/guard/README.md
+  again  .venv/bin/pytest --no-cov -p no:randomly --seeds=1 "tests/test_it.py::test_it[seed1]"
+
+1 passed, 1 error in _s
+"""
+
 NO_MODULE = """
 import nowhere
 
@@ -294,6 +343,8 @@ CASES = {
     "a test that waits for ever": (WAITS, WAITS_TEXT),
     "an error in a thread": (THREAD, THREAD_TEXT),
     "a fixture that fails": (BROKEN_FIXTURE, BROKEN_FIXTURE_TEXT),
+    "a wide fixture that fails in its cleanup": (BROKEN_CLEANUP, BROKEN_CLEANUP_TEXT),
+    "a wide fixture that alone fails": (BROKEN_CLEANUP_ALONE, BROKEN_CLEANUP_ALONE_TEXT),
 }
 
 

@@ -176,7 +176,9 @@ class Report:
             self._print_failure(reporter, report)
             finding = Finding("", test=failing if tests[1:] else "", again=again)
             if is_only_shuffled:
-                finding = replace(finding, page=PAGE, why=RAN_BEFORE if test in passed else "")
+                # What a fixture of a wider scope does, it does in whichever test is the last.
+                is_told = report.when == "call" and test in passed
+                finding = replace(finding, page=PAGE, why=RAN_BEFORE if is_told else "")
             reporter.write_line(block(finding, colour=reporter.hasmarkup))
             finding = replace(
                 finding, what=_message(report), where=_raised_at(report), test=failing
@@ -271,8 +273,8 @@ def _attach(report: Any, findings: list[Finding]) -> None:  # noqa: ANN401
 def _told(reports: Iterable[Any]) -> Iterator[Told]:
     """Yield what is to be told, in the order of its first report."""
     seen: dict[object, Told] = {}
-    failures: dict[str, list[Told]] = {}
-    first: dict[str, str] = {}
+    failures: dict[tuple[str, bool], list[Told]] = {}
+    first: dict[tuple[str, bool], str] = {}
     # The plain schedule comes first, whichever process was faster.
     for report in sorted(reports, key=lambda report: _schedule(report.nodeid) not in {"", PLAIN}):
         findings = [Finding(**each) for each in getattr(report, FINDINGS, [])]
@@ -282,10 +284,11 @@ def _told(reports: Iterable[Any]) -> Iterator[Told]:
             _add(seen.setdefault(key, Told(report, finding)), report)
         if findings:
             continue
-        test = without_schedule(report.nodeid)
+        # A fixture that fails is none of the test's failures.
+        test = without_schedule(report.nodeid), report.when == "call"
         of_test = failures.setdefault(test, [])
         if first.setdefault(test, report.nodeid) == report.nodeid:
-            text = (report.when, str(report.longrepr))
+            text = (report.when == "call", str(report.longrepr))
             of_test.append(seen.setdefault(text, Told(report, None)))
         # Other schedules only say the same again.
         for told in of_test:
