@@ -167,6 +167,7 @@ class CancellationRuns:
         watch: What is told of all that is found.
         resources: What knows of clients, threads and processes.
         judge: Yields what is found and not allowed for a test.
+        monkeypatch: What leaves everything as it was.
 
     Attributes:
         is_again: Whether such a run is under way.
@@ -177,6 +178,7 @@ class CancellationRuns:
         watch: Watch,
         resources: Resources,
         judge: Callable[[pytest.Item], Iterator[tuple[str, str]]],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         self.is_again = False
         self._watch = watch
@@ -192,7 +194,7 @@ class CancellationRuns:
         self._is_in_test = False
         self._has_passed = False
         self._tried = Counter[Place]()
-        self._ledger = Ledger(self._holder, self._line_of_call)
+        self._ledger = Ledger(self._holder, self._line_of_call, monkeypatch)
         self._ledger.start()
 
     # What pytest does.
@@ -238,10 +240,6 @@ class CancellationRuns:
         if self._tried:
             number, places = self._tried.total(), len(self._tried)
             terminalreporter.write_line(f"guard: cancelled {number} calls, at {places} places")
-
-    def pytest_unconfigure(self) -> None:
-        """Leave everything as it was."""
-        self._ledger.stop()
 
     def _choose(self, run: Run) -> list[tuple[int, Place]]:
         first = {place: number for number, place in reversed(run.places)}

@@ -128,14 +128,16 @@ class Guard:
     _seeds: int
 
     def __init__(self) -> None:
-        self.report = Report(self.how_to_replay)
+        # What undoes all that the guard replaces.
+        self._monkeypatch = pytest.MonkeyPatch()
+        self.report = Report(self.how_to_replay, self._monkeypatch)
         self._watch = Watch()
-        self._resources = Resources(self._watch)
+        self._resources = Resources(self._watch, self._monkeypatch)
         self._origins = Origins()
-        self._blocking = BlockingCalls(self._watch, self._origins)
-        self._state = State(self._watch)
-        self._threads = WrongThreads(self._watch)
-        self._mocks = SuspendingMocks()
+        self._blocking = BlockingCalls(self._watch, self._origins, self._monkeypatch)
+        self._state = State(self._watch, self._monkeypatch)
+        self._threads = WrongThreads(self._watch, self._monkeypatch)
+        self._mocks = SuspendingMocks(self._monkeypatch)
         self._foreign_loops: set[str] = set()
         self._uses: dict[tuple[str, str], bool] = {}
         self._deselected = False
@@ -189,7 +191,9 @@ class Guard:
         self._seeds = seeds
         if config.getoption("cancel"):
             self._watch.checks |= {CHECK}
-            self._cancellation = CancellationRuns(self._watch, self._resources, self._not_allowed)
+            self._cancellation = CancellationRuns(
+                self._watch, self._resources, self._not_allowed, self._monkeypatch
+            )
             config.pluginmanager.register(self._cancellation)
             config.pluginmanager.register(Again(self._cancellation))
         config.pluginmanager.register(MeasuredOnce(self._has_passed))
@@ -208,7 +212,7 @@ class Guard:
         # Whoever looks for a loop outside an async test, as plugins do, makes one that nobody closes.
         asyncio.set_event_loop(None)
         dependencies()
-        self._origins.start()
+        self._origins.start(self._monkeypatch)
         # A coroutine that is never awaited then says where it was made.
         sys.set_coroutine_origin_tracking_depth(1)
         if hasattr(signal, "setitimer"):
@@ -249,15 +253,10 @@ class Guard:
     def pytest_unconfigure(self) -> None:
         """Leave everything as it was."""
         sys.set_coroutine_origin_tracking_depth(0)
-        self._origins.stop()
         if self._old_handler is not None:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.signal(signal.SIGVTALRM, self._old_handler)
-        self._mocks.stop()
-        self._threads.stop()
-        self._state.stop()
-        self._blocking.stop()
-        self._resources.stop()
+        self._monkeypatch.undo()
 
     def pytest_deselected(self) -> None:
         """Take note that not all tests run."""
