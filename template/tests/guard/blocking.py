@@ -58,7 +58,7 @@ EVENTS = frozenset(
         "tempfile.mkdtemp",
         "tempfile.mkstemp",
         "urllib.Request",
-    },
+    }
 )
 
 # What blocks and Python does not report, or not in every version.

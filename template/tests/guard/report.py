@@ -129,10 +129,7 @@ class Report:
         """Print what failed, once, and of coverage what is too little; then the rest as usual."""
         if not self.is_short:
             return (yield)
-        reports = [
-            *terminalreporter.getreports("error"),
-            *terminalreporter.getreports("failed"),
-        ]
+        reports = [*terminalreporter.getreports("error"), *terminalreporter.getreports("failed")]
         all_told = list(_told(reports))
         ran = _schedules(terminalreporter)
         passed = {without_schedule(each.nodeid) for each in terminalreporter.getreports("passed")}

@@ -151,12 +151,7 @@ class Resources:
 
         self._monkeypatch.setattr(owner, name, noted)
 
-    def _note(
-        self,
-        check: str,
-        find: Callable[[], Any],
-        is_open: Callable[[Any], bool],
-    ) -> Made:
+    def _note(self, check: str, find: Callable[[], Any], is_open: Callable[[Any], bool]) -> Made:
         made = Made(check, find, current_line(), is_open)
         # What a module holds lives as long as the program.
         if made.line and not is_importing(sys._getframe()):

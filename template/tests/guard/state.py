@@ -106,7 +106,7 @@ def _inside(thing: object) -> list[object]:
     if isinstance(thing, list | tuple | set | frozenset):
         return list(thing)
     if isinstance(thing, ModuleType) and not path_in_project(
-        getattr(thing, "__file__", None) or "",
+        getattr(thing, "__file__", None) or ""
     ):
         return []
     try:
