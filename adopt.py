@@ -9,7 +9,6 @@ It runs in an environment of Copier and tomlkit.
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 import textwrap
@@ -20,40 +19,22 @@ from configparser import ConfigParser, Error
 from pathlib import Path, PurePath
 from shutil import which
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import tomlkit
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
+from pathspec import GitIgnoreSpec
 
 import new
-from new import TEMPLATE, output, run, say
+from new import ANSWERS, TEMPLATE, output, run, say
 
-ANSWERS = ".copier-answers.yml"
 OFFERS = ".adopt"
 
 # The template's own, which its gates need: nothing of the project can be there.
 TAKEN = ["GNUmakefile", "tooling.mk", "tooling", "rules", "sgconfig.yml", "tests/guard"]
-
-# What projects often have of their own: it stays, and updates leave it alone.
-SHARED = [
-    "Makefile",
-    "pytest.ini",
-    ".pre-commit-config.yaml",
-    ".github/dependabot.yml",
-    ".github/workflows/ci.yml",
-    ".github/workflows/publish.yml",
-    ".gitlab-ci.yml",
-    ".gitignore",
-    ".gitattributes",
-    ".editorconfig",
-    ".vscode/extensions.json",
-    ".vscode/settings.json",
-    ".devcontainer/devcontainer.json",
-    "AGENTS.md",
-]
 
 # Where the settings of a tool may be but in pyproject.toml: files, and sections of others.
 PLACES: dict[str, list[tuple[str, str]]] = {
@@ -77,24 +58,15 @@ PLACES: dict[str, list[tuple[str, str]]] = {
 # The names of groups and extras that tests need.
 TESTS = ["test", "tests", "testing"]
 
-TOOLS = ["black", "isort", "ruff", "mypy", "coverage"]
+TOOLS = [tool for tool in PLACES if tool != "pytest"]
 
 STAGES = ["format-check", "lint", "typecheck", "test"]
 
 # Folders of packages that are not what the project is about.
 ASIDE = {"benchmarks", "doc", "docs", "example", "examples", "scripts", "test", "tests", "tools"}
 
-AT_COMMITS = "        stages: [pre-commit]\n"
-
 # Settings of pytest that hold what both sides say.
 JOINED = {"addopts", "filterwarnings", "markers", "pythonpath"}
-
-
-class Kept(NamedTuple):
-    """What stays as the project has it, and where that is."""
-
-    what: str
-    where: str
 
 
 def main() -> None:
@@ -103,10 +75,7 @@ def main() -> None:
         sys.exit("Say which repository takes the template on, as in make adopt DEST=../old-repo.")
     folder = Path(os.environ["DEST"]).expanduser().resolve()
     refuse_unfit(folder)
-    try:
-        flags = shlex.split(os.environ.get("FLAGS", ""))
-    except ValueError as error:
-        sys.exit(f"FLAGS cannot be split into words ({error}): close every quote.")
+    flags = new.read_flags()
     project = Project(folder)
     guesses = project.guesses()
     with TemporaryDirectory(prefix="template-adopt.") as name:
@@ -166,18 +135,11 @@ def refuse_unfit(folder: Path) -> None:
 
 def render(guesses: Mapping[str, Any], flags: list[str], folder: Path) -> Path:
     """Render the template by guesses, and flags that overrule them, and return where that is."""
-    commit = output(["git", "rev-parse", "HEAD"], TEMPLATE)
-    if not commit:
-        sys.exit(f"{TEMPLATE} is no git repository: clone the template with git.")
-    if output(["git", "status", "--porcelain"], TEMPLATE):
-        say("Uncommitted changes of the template are left out.")
+    commit = new.last_commit()
     data = folder / "guesses.yml"
     data.write_text(yaml.safe_dump(dict(guesses)), "utf-8")
     rendered = folder / "rendered"
     new.copy(rendered, commit, ["--defaults", "--data-file", str(data), *flags])
-    if not (rendered / ANSWERS).exists():
-        sys.exit("Nothing was made: Copier wrote no file; leave --pretend out of FLAGS.")
-    new.record_origin(rendered / ANSWERS)
     return rendered
 
 
@@ -243,9 +205,16 @@ class Project:
 
     def name(self) -> str:
         """Return the name of its distribution, nothing if it has none."""
-        stated = re.search(r"\bname\s*=\s*[\"']([^\"']+)[\"']", self.read("setup.py"))
-        named = self.setup.get("metadata", "name", fallback="") or (stated[1] if stated else "")
-        return str(self.metadata.get("name", named))
+        return self.said("name", "metadata", "name")
+
+    def said(self, key: str, section: str, option: str) -> str:
+        """Return what is said by a key of [project], or by an option of setup.cfg or setup.py."""
+        in_code = re.search(rf"\b{option}\s*=\s*([\"'])(.+?)\1", self.read("setup.py"))
+        return (
+            self.metadata.get(key)
+            or self.setup.get(section, option, fallback="")
+            or (in_code[2] if in_code else "")
+        )
 
     def place_of(self, tool: str) -> str:
         """Return the file with the settings of a tool, nothing if there are none."""
@@ -256,7 +225,7 @@ class Project:
 
     def owned(self) -> list[str]:
         """Return the files and tables of the template's names that stay the project's own."""
-        owned = {name for name in SHARED if (self.folder / name).exists()}
+        owned = {name for name in shared() if (self.folder / name).exists()}
         if (self.folder / "makefile").exists():
             owned.add("Makefile")
         tools = (TEMPLATE / "template/pyproject.toml.jinja").read_text("utf-8")
@@ -327,9 +296,7 @@ class Project:
 
     def lowest_python(self) -> str:
         """Return the lowest Python that both the project and the template support."""
-        wanted = self.setup.get("options", "python_requires", fallback="")
-        stated = re.search(r"python_requires\s*=\s*[\"']([^\"']+)", self.read("setup.py"))
-        wanted = self.metadata.get("requires-python") or wanted or (stated[1] if stated else "")
+        wanted = self.said("requires-python", "options", "python_requires")
         offered = re.findall(r'"(3\.\d+)"', (TEMPLATE / "versions.jinja").read_text("utf-8"))
         try:
             supported = SpecifierSet(wanted)
@@ -365,7 +332,7 @@ class Project:
         named: dict[str, list[str]] = dict(self.metadata.get("optional-dependencies", {}))
         if self.setup.has_section("options.extras_require"):
             section = self.setup["options.extras_require"]
-            named |= {name: section[name].splitlines() for name in section}
+            named |= {name: lines.splitlines() for name, lines in section.items()}
         return named
 
     def groups(self) -> dict[str, list[Any]]:
@@ -402,13 +369,22 @@ class Project:
         """Return how the project sets pytest, as an INI file says it."""
         table = self.tools.get("pytest", {})
         found: Mapping[str, Any] = table.get("ini_options", table)
-        for file, section in PLACES["pytest"]:
-            if section and self.place_of("pytest") == file:
-                found = self.ini(file)[section]
-            elif file.endswith(".ini") and self.ini(file).has_section("pytest"):
-                found = self.ini(file)["pytest"]
-                break
+        place = self.place_of("pytest")
+        if not place.endswith(".toml"):
+            sections = self.ini(place)
+            found = next(
+                (sections[name] for name in ["pytest", "tool:pytest"] if name in sections), found
+            )
         return {name: as_ini(value) for name, value in found.items()}
+
+
+def shared() -> set[str]:
+    """Return the template's files that a project may have of its own, which updates then leave alone."""
+    questions = yaml.safe_load((TEMPLATE / "copier.yml").read_text("utf-8"))
+    starter = GitIgnoreSpec.from_lines(questions["_skip_if_exists"])
+    listed = output(["git", "ls-files"], TEMPLATE / "template").splitlines()
+    names = {name.removesuffix(".jinja") for name in listed} - {"pyproject.toml"}
+    return names.difference(starter.match_files(names))
 
 
 def as_ini(value: object) -> str:
@@ -428,14 +404,11 @@ class Plan:
         self._answers = answers
         self._own: list[str] = answers["own_files"]
         self.makefile = "GNUmakefile" if "Makefile" in self._own else "Makefile"
-        self._kept: list[Kept] = []
+        self._kept: list[str] = []
         self._new_tables: list[str] = []
         self._elsewhere = project.tests_elsewhere()
         self._files = {**self._added(), "pyproject.toml": self._pyproject()}
-        self._offers = {
-            f"{OFFERS}/.gitignore": "*\n",
-            **self._diffs(),
-        }
+        self._offers = {f"{OFFERS}/.gitignore": "*\n", **self._diffs()}
         self._both = self._targets_of_both()
 
     def _text(self, name: str) -> str:
@@ -496,31 +469,26 @@ class Plan:
         project = self._project
         theirs = tomlkit.parse(project.text)
         given = tomlkit.parse(self._without_disputed_pins(self._text("pyproject.toml")))
-        if project.has_metadata():
-            # setuptools knows the project by other files, so that uv can only install it by its path.
-            sources = tomlkit.table()
-            sources.add(project.name(), inline(path=".", editable=True))
-            sources.add(tomlkit.nl())
-            given["tool"]["uv"]["sources"] = sources
-        if "uv.lock" not in self._own and project.runs_below(self._answers["python_version"]):
-            # The tools, and what they need, may be there for no older one.
-            lowest = f"python_version >= '{self._answers['python_version']}'"
-            given["tool"]["uv"]["environments"] = [lowest]
-        if conflicts := self._conflicts():
-            given["tool"]["uv"]["conflicts"] = conflicts
         if "dependency-groups" in theirs:
             self._add_groups(theirs["dependency-groups"], given.pop("dependency-groups"))
         else:
             for item in reversed(project.needed()):
-                given["dependency-groups"]["dev"].insert(0, item_of(item))
-        if "uv" in project.tools:
-            self._add_missing(theirs, "uv", given["tool"].pop("uv"))
-        self._name_package(theirs, given)
-        for tool in TOOLS:
-            if place := project.place_of(tool):
-                self._kept.append(Kept(f"settings of {tool}", place))
-                if place == "pyproject.toml":
-                    self._add_missing(theirs, tool, self._needed(tool))
+                given["dependency-groups"]["dev"].insert(0, item)
+        self._set_uv(given["tool"]["uv"])
+        needed = {"uv": given["tool"].pop("uv")} if "uv" in project.tools else {}
+        needed |= {tool: self._needed(tool) for tool in TOOLS if tool in project.tools}
+        package = self._answers["sources"]
+        if package != "src" and project.discovery() == "automatic":
+            # setuptools cannot tell the package from the template's folders beside it.
+            found = inline(find=inline(include=[package, f"{package}.*"]))
+            needed["setuptools"] = spaced(packages=found)
+        for tool, settings in needed.items():
+            if tool in project.tools:
+                self._add_missing(theirs["tool"][tool], tool, settings)
+            else:
+                given["tool"][tool] = settings
+        places = [(tool, project.place_of(tool)) for tool in TOOLS]
+        self._kept += [f"settings of {tool}, in {place}" for tool, place in places if place]
         self._new_tables += [
             *(["dependency-groups"] if "dependency-groups" in given else []),
             *(f"tool.{tool}" for tool in given["tool"]),
@@ -530,22 +498,22 @@ class Plan:
         # All lines end as theirs do.
         return text.replace("\r", "").replace("\n", "\r\n") if "\r\n" in project.text else text
 
-    def _name_package(self, theirs: Any, given: Any) -> None:  # noqa: ANN401 - tables of tomlkit
-        """Name the package to setuptools, which cannot tell it from the template's folders beside it."""
-        package = self._answers["sources"]
-        if package == "src" or self._project.discovery() != "automatic":
-            return
-        found = {"packages": inline(find=inline(include=[package, f"{package}.*"]))}
-        if "setuptools" in self._project.tools:
-            self._add_missing(theirs, "setuptools", found)
-        else:
-            given["tool"]["setuptools"] = found
-            given["tool"]["setuptools"].add(tomlkit.nl())
+    def _set_uv(self, table: Any) -> None:  # noqa: ANN401 - a table of tomlkit
+        """Let uv find the project, and know what cannot be installed."""
+        project, lowest = self._project, self._answers["python_version"]
+        if project.has_metadata():
+            # setuptools knows the project by other files, so that uv can only install it by its path.
+            table["sources"] = spaced(**{project.name(): inline(path=".", editable=True)})
+        if "uv.lock" not in self._own and project.runs_below(lowest):
+            # The tools, and what they need, may be there for no older one.
+            table["environments"] = [f"python_version >= '{lowest}'"]
+        if conflicts := self._conflicts():
+            table["conflicts"] = conflicts
 
     def _without_disputed_pins(self, rendered: str) -> str:
         """Return settings without the tools of which the project has a version of its own."""
         for requirement, pin in disputed(self._project.installed(), rendered):
-            self._kept.append(Kept(f"{requirement}, not {pin}", "its dependencies"))
+            self._kept.append(f"{requirement}, not {pin}, in its dependencies")
             name = canonicalize_name(requirement.name)
             rendered = re.sub(rf'(?m)^    "{name}==.*\n', "", rendered)
         return rendered
@@ -564,9 +532,9 @@ class Plan:
             if disputed([line for line in lines if line not in project.installed()], text)
         ]
         self._kept += [
-            Kept(f"{kind} {name}, never with the tools", "pyproject.toml") for kind, name in found
+            f"{kind} {name}, never with the tools, in pyproject.toml" for kind, name in found
         ]
-        return [[inline(**{kind: name}), inline(group="tooling")] for kind, name in found]
+        return [[{kind: name}, {"group": "tooling"}] for kind, name in found]
 
     def _add_groups(self, groups: Any, given: Any) -> None:  # noqa: ANN401 - tables of tomlkit
         if "tooling" in groups:
@@ -575,9 +543,8 @@ class Plan:
             )
         groups["tooling"] = given["tooling"]
         self._new_tables.append("dependency-groups.tooling")
-        groups.setdefault("dev", tomlkit.array())
         for item in [{"include-group": "tooling"}, *self._project.needed()]:
-            groups["dev"].append(item_of(item))
+            groups.setdefault("dev", tomlkit.array()).append(item)
 
     def _needed(self, tool: str) -> Mapping[str, Any]:
         """Return the settings without which a gate cannot run, or would change the template's files."""
@@ -590,16 +557,10 @@ class Plan:
         }
         return needed.get(tool, {})
 
-    def _add_missing(
-        self,
-        theirs: Any,  # noqa: ANN401 - a document of tomlkit
-        tool: str,
-        given: Mapping[str, Any],
-    ) -> None:
-        table = theirs["tool"][tool]
+    def _add_missing(self, table: Any, tool: str, given: Mapping[str, Any]) -> None:  # noqa: ANN401
         for name, value in given.items():
             if name in table:
-                self._kept.append(Kept(f"{name} of {tool}", "pyproject.toml"))
+                self._kept.append(f"{name} of {tool}, in pyproject.toml")
             else:
                 table[name] = value
                 self._new_tables.append(f"tool.{tool}.{name}")
@@ -693,11 +654,9 @@ class Plan:
 
     def _stays(self) -> list[str]:
         files = [name for name in self._own if (self._project.folder / name).exists()]
-        kept = [f"{kept.what}, in {kept.where}" for kept in self._kept]
         place = self._project.place_of("pytest")
-        if "pytest.ini" in self._own and place and place not in files:
-            kept.append(f"settings of pytest, in {place}")
-        return [*files, *kept]
+        is_elsewhere = "pytest.ini" in self._own and place and place not in files
+        return [*files, *self._kept, *([f"settings of pytest, in {place}"] if is_elsewhere else [])]
 
     def _targets_of_both(self) -> list[str]:
         theirs, given = (
@@ -717,9 +676,12 @@ def inline(**items: object) -> Any:  # noqa: ANN401 - of tomlkit
     return table
 
 
-def item_of(item: str | dict[str, str]) -> Any:  # noqa: ANN401 - of tomlkit
-    """Return an item of a group as it is written."""
-    return item if isinstance(item, str) else inline(**item)
+def spaced(**items: object) -> Any:  # noqa: ANN401 - of tomlkit
+    """Return a table with an empty line behind it."""
+    table = tomlkit.table()
+    table.update(items)
+    table.add(tomlkit.nl())
+    return table
 
 
 def disputed(lines: Iterable[object], settings: str) -> list[tuple[Requirement, str]]:
@@ -747,8 +709,9 @@ def with_missing_lines(theirs: str, given: str) -> str:
 def with_hooks(theirs: str, given: str) -> str:
     """Return a file of git hooks with the given ones behind its own."""
     # The given file says of all its hooks at once that they run at commits.
+    at_commits = "        stages: [pre-commit]\n"
     hooks = "".join(
-        hook if "stages:" in hook else re.sub(r"\A(.*\n(?: {8}.*\n)*)", rf"\1{AT_COMMITS}", hook)
+        hook if "stages:" in hook else re.sub(r"\A(.*\n(?: {8}.*\n)*)", rf"\1{at_commits}", hook)
         for hook in re.split(r"(?m)^(?= {6}- id: )", given.partition("hooks:\n")[2])
     )
     hooks = f"  - repo: local\n    hooks:\n{hooks}"
@@ -765,15 +728,11 @@ def with_hooks(theirs: str, given: str) -> str:
 def with_settings(given: str, theirs: Mapping[str, str]) -> str:
     """Return a pytest.ini in which their settings take the place of the given ones, or join them."""
     for name, value in theirs.items():
-        found = re.search(rf"(?m)^{name} =(.*\n(?:[ \t]+.*\n)*)", given)
         own = value.strip().replace("\n", "\n    ")
-        if found is None:
-            given = f"{given.rstrip()}\n\n{name} =\n    {own}\n"
-        elif name in JOINED:
-            text = f"{found[0].rstrip()}\n    {own}\n"
-            given = given[: found.start()] + text + given[found.end() :]
-        else:
-            given = given[: found.start()] + f"{name} =\n    {own}\n" + given[found.end() :]
+        found = re.search(rf"(?m)^{name} =.*\n(?:[ \t]+.*\n)*", given)
+        head = found[0].rstrip() if found and name in JOINED else f"{name} ="
+        lines = f"{head}\n    {own}\n"
+        given = given.replace(found[0], lines) if found else f"{given}\n{lines}"
     return given
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 TEMPLATE = Path(__file__).resolve().parent
+ANSWERS = ".copier-answers.yml"
 
 
 def main() -> None:
@@ -68,17 +69,8 @@ def render(destination: Path | None) -> Path:
     """
     if destination is not None:
         refuse_occupied(destination)
-    try:
-        flags = shlex.split(os.environ.get("FLAGS", ""))
-    except ValueError as error:
-        sys.exit(f"FLAGS cannot be split into words ({error}): close every quote.")
-    commit = output(["git", "rev-parse", "HEAD"], TEMPLATE)
-    if not commit:
-        sys.exit(
-            f"{TEMPLATE} is no git repository: clone the template with git instead of unpacking it."
-        )
-    if output(["git", "status", "--porcelain"], TEMPLATE):
-        say("Uncommitted changes of the template are left out.")
+    flags = read_flags()
+    commit = last_commit()
     fetch_copier()
     parent, name = (
         (destination.parent, destination.name) if destination else (TEMPLATE.parent, "project")
@@ -90,9 +82,6 @@ def render(destination: Path | None) -> Path:
         staging.mkdir(parents=True)
         say("Rendering ...")
         copy(staging, commit, flags)
-        if not (staging / "pyproject.toml").exists():
-            sys.exit("Nothing was made: Copier wrote no file; leave --pretend out of FLAGS.")
-        record_origin(staging / ".copier-answers.yml")
         project = read_project(staging)
         destination = destination or parent / project["name"]
         if unfinished(destination).exists():
@@ -110,6 +99,26 @@ def render(destination: Path | None) -> Path:
         shutil.rmtree(staging, ignore_errors=True)
         remove_empty(missing)
     return destination
+
+
+def read_flags() -> list[str]:
+    """Return the words of FLAGS; leave with a sentence if a quote in it is open."""
+    try:
+        return shlex.split(os.environ.get("FLAGS", ""))
+    except ValueError as error:
+        sys.exit(f"FLAGS cannot be split into words ({error}): close every quote.")
+
+
+def last_commit() -> str:
+    """Return the commit of the template that is rendered; leave with a sentence if there is none."""
+    commit = output(["git", "rev-parse", "HEAD"], TEMPLATE)
+    if not commit:
+        sys.exit(
+            f"{TEMPLATE} is no git repository: clone the template with git instead of unpacking it."
+        )
+    if output(["git", "status", "--porcelain"], TEMPLATE):
+        say("Uncommitted changes of the template are left out.")
+    return commit
 
 
 def remove_empty(folders: list[Path]) -> None:
@@ -155,7 +164,10 @@ def refuse_unknown(flags: list[str]) -> None:
 
 
 def copy(staging: Path, commit: str, flags: list[str]) -> None:
-    """Run Copier, asking questions when a terminal is attached; leave with its reason if it refuses."""
+    """Run Copier, asking questions when a terminal is attached; leave with its reason if it refuses.
+
+    The answers record where updates come from.
+    """
     refuse_unknown(flags)
     if not sys.stdin.isatty() and not {"--defaults", "-l", "--force", "-f"} & set(flags):
         flags = ["--defaults", *flags]
@@ -168,6 +180,9 @@ def copy(staging: Path, commit: str, flags: list[str]) -> None:
         if "YAML list" in reason:
             reason += '; several choices are typed as in -d "examples=[clients, queues]"'
         sys.exit(f"Nothing was made. {reason}")
+    if not (staging / ANSWERS).exists():
+        sys.exit("Nothing was made: Copier wrote no file; leave --pretend out of FLAGS.")
+    record_origin(staging / ANSWERS)
 
 
 def record_origin(answers: Path) -> None:

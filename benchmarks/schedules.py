@@ -13,6 +13,8 @@ from tomllib import loads
 from typing import Any
 from unittest.mock import patch
 
+import pytest
+
 from template.tests.guard import loop, mocks
 from template.tests.guard.watch import Watch
 
@@ -146,12 +148,9 @@ def fails(code: Any, seed: int) -> bool:  # noqa: ANN401 - what compile returns
 @contextmanager
 def suspending_mocks() -> Iterator[None]:
     """Let mocks suspend, as the guard does."""
-    suspending = mocks.SuspendingMocks()
-    suspending.start()
-    try:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        mocks.SuspendingMocks(monkeypatch).start()
         yield
-    finally:
-        suspending.stop()
 
 
 if __name__ == "__main__":

@@ -161,14 +161,9 @@ def newer(yours: str, now: str) -> str:
     dates = [re.match(r"\d{4}-", value) for value in (yours, now)]
     try:
         # Dates are written so that they sort.
-        return max(yours, now, key=str if all(dates) else as_version)
+        return max(yours, now, key=str if all(dates) else lambda value: Version(shown(value)))
     except InvalidVersion:
         return yours
-
-
-def as_version(value: str) -> Version:
-    """Return the version that a pin says; an InvalidVersion says that it says none."""
-    return Version(shown(value))
 
 
 def shown(value: str) -> str:
@@ -203,16 +198,16 @@ def merged_by_git(*texts: str) -> Iterator[str | Conflict]:
         yield Conflict(*(text.splitlines(keepends=True) for text in texts))
         return
     yours, before, now = LABELS
-    parts = re.split(
-        rf"(?ms)^<<<<<<< {yours}\r?\n(.*?)^[|]+ {before}\r?\n(.*?)^=======\r?\n(.*?)"
-        rf"^>>>>>>> {now}\r?\n",
-        done.stdout.decode(),
+    conflict = re.compile(
+        rf"(?ms)^<<<<<<< {yours}\r?\n(?P<own>.*?)^[|]+ {before}\r?\n(?P<old>.*?)"
+        rf"^=======\r?\n(?P<new>.*?)^>>>>>>> {now}\r?\n"
     )
-    yield parts[0]
-    for own_text, old_text, new_text, after in zip(*[iter(parts[1:])] * 4, strict=True):
-        texts_here = (old_text, own_text, new_text)
-        yield Conflict(*(text.splitlines(keepends=True) for text in texts_here))
-        yield after
+    merged, end = done.stdout.decode(), 0
+    for found in conflict.finditer(merged):
+        yield merged[end : found.start()]
+        yield Conflict(*(found[name].splitlines(keepends=True) for name in Conflict._fields))
+        end = found.end()
+    yield merged[end:]
 
 
 def marked(conflict: Conflict) -> list[str]:

@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 from asyncio import _get_running_loop
-from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+
+import pytest
 
 from .callers import calling_line
 from .origins import OPENING, Origins
@@ -57,7 +58,7 @@ EVENTS = frozenset(
         "tempfile.mkdtemp",
         "tempfile.mkstemp",
         "urllib.Request",
-    },
+    }
 )
 
 # What blocks and Python does not report, or not in every version.
@@ -79,8 +80,8 @@ WAITING = frozenset(["join", "sleep", "wait"])
 # The same in packages that a project may have.
 PATCHED_IN_PACKAGES = [("bcrypt", "checkpw"), ("bcrypt", "hashpw")]
 
-# Sets of the functions of `os` that can do something: what stands for one can do it, too.
-CAN = [os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks]
+# Sets in `os` of its functions that can do something: what stands for one can do it, too.
+CAN = ["supports_dir_fd", "supports_fd", "supports_follow_symlinks"]
 
 
 class BlockingCalls:
@@ -95,15 +96,15 @@ class BlockingCalls:
     _listening: Any = None
     _is_hooked = False
 
-    def __init__(self, watch: Watch, origins: Origins) -> None:
+    def __init__(self, watch: Watch, origins: Origins, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lines: set[str] = set()
         self.origins = origins
         self._watch = watch
-        self._undo: list[Callable[[], None]] = []
+        self._monkeypatch = monkeypatch
 
     def start(self) -> None:
         """Begin to take note."""
-        BlockingCalls._listening = self
+        self._monkeypatch.setattr(BlockingCalls, "_listening", self)
         if not BlockingCalls._is_hooked:
             BlockingCalls._is_hooked = True
             sys.addaudithook(_audit)
@@ -113,12 +114,6 @@ class BlockingCalls:
             if find_spec(package):
                 self._patch(import_module(package), name, f"{package}.{name}")
         self._watch_statements()
-
-    def stop(self) -> None:
-        """Leave everything as it was before `start`, but the hook."""
-        BlockingCalls._listening = None
-        while self._undo:
-            self._undo.pop()()
 
     def note(self, what: str, *, is_for_project: bool = True) -> None:
         """Take note of a call, if code in the sources made it.
@@ -130,19 +125,10 @@ class BlockingCalls:
         line = calling_line(sys._getframe(2), through_packages=is_for_project)
         if is_source(line) and line not in self.lines:
             self.lines.add(line)
-            self._watch.found(
-                "blocking-call",
-                f"{what} stopped the loop at {line}",
-            )
+            self._watch.found("blocking-call", f"{what} stopped the loop at {line}")
 
-    def _patch(
-        self,
-        owner: object,
-        name: str,
-        what: str,
-    ) -> None:
+    def _patch(self, owner: object, name: str, what: str) -> None:
         original = getattr(owner, name)
-        is_own = name in vars(owner)
         # Whoever makes a client of a package has no say in when that loads its certificates.
         is_for_project = owner is not ssl.SSLContext
 
@@ -152,14 +138,11 @@ class BlockingCalls:
                 self.note(what, is_for_project=is_for_project)
             return original(*args, **options)
 
-        setattr(owner, name, noted)
-        self._undo.append(
-            lambda: setattr(owner, name, original) if is_own else delattr(owner, name),
-        )
-        for functions in CAN:
+        self._monkeypatch.setattr(owner, name, noted)
+        for names in CAN:
+            functions = getattr(os, names)
             if original in functions:
-                functions.add(noted)
-                self._undo.append(partial(functions.discard, noted))
+                self._monkeypatch.setattr(os, names, functions | {noted})
 
     def _watch_statements(self) -> None:
         original = sqlite3.connect
@@ -174,19 +157,14 @@ class BlockingCalls:
             connection.set_trace_callback(note)
             return connection
 
-        sqlite3.connect = connect
-        self._undo.append(lambda: setattr(sqlite3, "connect", original))
+        self._monkeypatch.setattr(sqlite3, "connect", connect)
 
 
 def _is_running() -> bool:
     return _get_running_loop() is not None
 
 
-def _can_block(
-    function: str,
-    args: tuple[Any, ...],
-    options: dict[str, Any],
-) -> bool:
+def _can_block(function: str, args: tuple[Any, ...], options: dict[str, Any]) -> bool:
     if function == "join" and not args[0].is_alive():
         return False
     if function not in WAITING:

@@ -49,7 +49,7 @@ FOR_ITSELF = frozenset([("logging", "_log"), ("logging", "handle"), ("threading"
 # What a pool itself waits for is its own affair, as at its end, but not these.
 POOLS = frozenset(["concurrent", "multiprocessing"])
 WAITS = frozenset(
-    ["_result_or_cancel", "as_completed", "exception", "result", "result_iterator", "wait"],
+    ["_result_or_cancel", "as_completed", "exception", "result", "result_iterator", "wait"]
 )
 
 # Packages that are no dependencies of the project.

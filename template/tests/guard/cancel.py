@@ -10,26 +10,14 @@ import dis
 import os
 import signal
 import sys
-from asyncio import (
-    CancelledError,
-    Task,
-    _get_running_loop,
-    all_tasks,
-    current_task,
-    wait_for,
-)
+from asyncio import CancelledError, Task, _get_running_loop, all_tasks, current_task, wait_for
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from select import select
 from subprocess import Popen
-from types import (
-    CodeType,
-    CoroutineType,
-    FrameType,
-    coroutine,
-)
+from types import CodeType, CoroutineType, FrameType, coroutine
 from typing import Any
 from weakref import WeakSet
 
@@ -38,23 +26,10 @@ from _pytest.runner import runtestprotocol
 
 from .callers import ASYNC_CODE
 from .loop import GRACE, MADE_AT, MADE_BY, GuardLoop
-from .places import (
-    awaited_by,
-    current_line,
-    frame_of,
-    is_source,
-    path_in_project,
-)
+from .places import awaited_by, current_line, is_source, path_in_project, waiting
 from .report import attach
 from .resources import Made, Resources
-from .taken import (
-    Attribute,
-    Ledger,
-    Left,
-    Value,
-    attributes,
-    is_within_reach,
-)
+from .taken import Attribute, Ledger, Left, Value, attributes, is_within_reach
 from .watch import Watch, sentence
 
 CHECK = "not-safe-to-cancel"
@@ -167,6 +142,7 @@ class CancellationRuns:
         watch: What is told of all that is found.
         resources: What knows of clients, threads and processes.
         judge: Yields what is found and not allowed for a test.
+        monkeypatch: What leaves everything as it was.
 
     Attributes:
         is_again: Whether such a run is under way.
@@ -177,6 +153,7 @@ class CancellationRuns:
         watch: Watch,
         resources: Resources,
         judge: Callable[[pytest.Item], Iterator[tuple[str, str]]],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         self.is_again = False
         self._watch = watch
@@ -192,7 +169,7 @@ class CancellationRuns:
         self._is_in_test = False
         self._has_passed = False
         self._tried = Counter[Place]()
-        self._ledger = Ledger(self._holder, self._line_of_call)
+        self._ledger = Ledger(self._holder, self._line_of_call, monkeypatch)
         self._ledger.start()
 
     # What pytest does.
@@ -238,10 +215,6 @@ class CancellationRuns:
         if self._tried:
             number, places = self._tried.total(), len(self._tried)
             terminalreporter.write_line(f"guard: cancelled {number} calls, at {places} places")
-
-    def pytest_unconfigure(self) -> None:
-        """Leave everything as it was."""
-        self._ledger.stop()
 
     def _choose(self, run: Run) -> list[tuple[int, Place]]:
         first = {place: number for number, place in reversed(run.places)}
@@ -333,10 +306,7 @@ class CancellationRuns:
                 yield from self._cancel(*_waiting(test), waits_for)
                 yield from self._leave(test)
                 return None
-            try:
-                step = partial(test.send, (yield waits_for))
-            except BaseException as error:  # noqa: ASYNC103, BLE001 - it goes on to the test
-                step = partial(test.throw, error)
+            step = yield from _passed_on(test, waits_for)
 
     def _line_of_call(self) -> str:
         frame = self._call and self._call.frame
@@ -373,10 +343,7 @@ class CancellationRuns:
         is_swallowed = sys.version_info < (3, 12) and _waits_by_wait_for(target)
         self._own.cancel()
         while True:
-            try:
-                step = partial(target.send, (yield waits_for))
-            except BaseException as error:  # noqa: ASYNC103, BLE001 - it goes on to the call
-                step = partial(target.throw, error)
+            step = yield from _passed_on(target, waits_for)
             try:
                 waits_for = step()
             except (StopIteration, StopAsyncIteration):
@@ -411,13 +378,9 @@ class CancellationRuns:
         step = partial(test.throw, CancelledError())
         try:
             while True:
-                waits_for = step()
-                try:
-                    step = partial(test.send, (yield waits_for))
-                except BaseException as error:  # noqa: ASYNC103, BLE001 - it goes on to the test
-                    if timer.when() <= self._loop.time():
-                        return  # noqa: ASYNC104
-                    step = partial(test.throw, error)
+                step = yield from _passed_on(test, step())
+                if timer.when() <= self._loop.time():
+                    return
         except (KeyboardInterrupt, SystemExit, pytest.exit.Exception):
             raise
         except BaseException:  # noqa: ASYNC103, BLE001 - its call was taken from it
@@ -620,38 +583,41 @@ def _waits(frame: FrameType, argument: object) -> bool:
 
 def _works_with(thing: object) -> Iterator[object]:
     """Yield what the project's functions have in hand that something awaits."""
-    while thing is not None:
-        frame = frame_of(thing)
+    for _, frame in waiting(thing):
         if frame and is_source(path_in_project(frame.f_code.co_filename)):
             # Who has nothing in hand works with nothing.
             yield from (value for value in frame.f_locals.values() if value is not None)
-        thing = awaited_by(thing)
 
 
 def _waiting(test: object) -> tuple[Any, Place]:
     """Return what the test awaits that leads into the project, and the project's lines in it."""
-    target = thing = awaited_by(test)
+    target = None
     lines: list[str] = []
-    while thing is not None:
-        frame = frame_of(thing)
+    for thing, frame in waiting(awaited_by(test)):
+        if target is None:
+            target = thing
         path = path_in_project(frame.f_code.co_filename) if frame else ""
-        awaited = awaited_by(thing)
         if frame and is_source(path):
             lines.append(f"{path}:{frame.f_lineno}")
         elif path and not lines:
-            target = awaited
-        thing = awaited
+            target = None
     return target, tuple(lines)
 
 
 def _waits_by_wait_for(thing: object) -> bool:
     """Return whether `asyncio.wait_for` waits, which loses cancellations before Python 3.12."""
-    while thing is not None:
-        frame = frame_of(thing)
-        if frame and frame.f_code is wait_for.__code__:
-            return True
-        thing = awaited_by(thing)
-    return False
+    return any(frame and frame.f_code is wait_for.__code__ for _, frame in waiting(thing))
+
+
+def _passed_on(
+    target: Any,  # noqa: ANN401 - a coroutine, or a step of an async generator
+    waits_for: object,
+) -> Generator[Any, Any, partial[Any]]:
+    """Wait, and return the next step of a coroutine, to which goes what came of it."""
+    try:
+        return partial(target.send, (yield waits_for))
+    except BaseException as error:  # noqa: ASYNC103, BLE001 - raised in the step
+        return partial(target.throw, error)
 
 
 class Again:

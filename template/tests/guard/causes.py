@@ -3,7 +3,7 @@
 import re
 import sys
 from asyncio import _get_running_loop, all_tasks, current_task
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from threading import get_ident
 from typing import Any
 
@@ -12,12 +12,7 @@ from _pytest.outcomes import Failed
 
 from .findings import Finding
 from .origins import OPENED_AT
-from .places import (
-    current_line,
-    line_that_raised,
-    line_that_waits,
-    path_in_project,
-)
+from .places import current_line, line_that_raised, line_that_waits, path_in_project
 from .watch import CHECKS, Check, sentence
 
 PAGE = "tests/guard/README.md"
@@ -168,19 +163,12 @@ class Waits:
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        self._undo: Callable[[], None] | None = None
 
-    def start(self) -> None:
+    def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Take the place of what shows the stacks of all threads."""
-        timeout: Any = sys.modules.get("pytest_timeout")
+        timeout = sys.modules.get("pytest_timeout")
         if timeout:
-            original, timeout.dump_stacks = timeout.dump_stacks, self._note
-            self._undo = lambda: setattr(timeout, "dump_stacks", original)
-
-    def stop(self) -> None:
-        """Leave that as it was."""
-        if self._undo:
-            self._undo()
+            monkeypatch.setattr(timeout, "dump_stacks", self._note)
 
     def take(self) -> list[str]:
         """Return the lines where it waited, that of the test first, and forget them."""

@@ -23,14 +23,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from .callers import is_tool_at_work
-from .places import (
-    current_line,
-    is_importing,
-    is_source,
-    line_of,
-    line_that_raised,
-    path_of,
-)
+from .places import current_line, is_importing, is_source, line_of, line_that_raised, path_of
 from .resources import Made
 from .threads import ProjectFuture, note_wrong_thread
 from .watch import Watch
@@ -80,7 +73,7 @@ KEPT_BY_LIBRARIES = frozenset(["_shutdown_process_pool_on_exit"])  # of anyio.to
 # What asyncio itself tells of an error that nobody handled. Without any of
 # it, the code at work reports an error that it has seen.
 TOLD_BY_ASYNCIO = frozenset(
-    ["asyncgen", "future", "handle", "protocol", "server", "task", "transport"],
+    ["asyncgen", "future", "handle", "protocol", "server", "task", "transport"]
 )
 
 
@@ -121,12 +114,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         seed: What the order is drawn by; empty for the usual order.
     """
 
-    def __init__(
-        self,
-        watch: Watch,
-        step_seconds: float,
-        seed: str = "",
-    ) -> None:
+    def __init__(self, watch: Watch, step_seconds: float, seed: str = "") -> None:
         super().__init__()
         self.watch = watch
         self.random: Random | None = None
@@ -233,7 +221,9 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
             if id(timer) in self._timers:
                 self._check_timer(timer)
         for resource, (check, line) in list(self.resources.items()):
-            _check_resource(self.watch, check, resource, line)
+            if _is_open(resource):
+                name = type(resource).__name__.strip("_")
+                self.watch.found(check, f"{name}, made at {line}, was not closed")
         for task in list(self._tasks):
             is_lost = task.done() and getattr(task, "_log_traceback", False)
             if is_lost and self.get_exception_handler() is None:
@@ -258,12 +248,7 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
             self.call_soon(self.stop)
             self.run_forever()
 
-    def sample(
-        self,
-        frame: FrameType | None,
-        since: float,
-        now: float,
-    ) -> None:
+    def sample(self, frame: FrameType | None, since: float, now: float) -> None:
         """Look at the step under way; note its line if it takes long.
 
         Steps are many and short, so that no clock is read for those
@@ -289,7 +274,9 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         spent = thread_time() - self.step_seen
         self.step_seen = 0.0
         if spent > self._step_seconds:
-            self._note_slow_step(spent)
+            line, self._slow_line = self._slow_line, ""
+            if is_source(line):
+                self.watch.found("slow-step", f"the loop stood still for {spent:.2f} s at {line}")
 
     def is_own(self, task: object) -> bool:
         """Return whether it is the task of the test itself."""
@@ -299,14 +286,6 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         super()._run_once()
         if self.step_seen:
             self.end_step()
-
-    def _note_slow_step(self, seconds: float) -> None:
-        line, self._slow_line = self._slow_line, ""
-        if is_source(line):
-            self.watch.found(
-                "slow-step",
-                f"the loop stood still for {seconds:.2f} s at {line}",
-            )
 
     def _make_task(
         self,
@@ -326,13 +305,10 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
         return task
 
     def _check_task(self, task: Task[Any]) -> None:
-        line = getattr(task, MADE_AT, "") or _line_of_task(task)
+        line = getattr(task, MADE_AT, "") or _line_of(task.get_coro(), "cr_code")
         name = getattr(task.get_coro(), "__qualname__", "")
         if line and name not in KEPT_BY_LIBRARIES:
-            self.watch.found(
-                "leaked-task",
-                f"the task {name}, made at {line}, was left running",
-            )
+            self.watch.found("leaked-task", f"the task {name}, made at {line}, was left running")
 
     def _check_timer(self, timer: Any) -> None:  # noqa: ANN401 - private to asyncio
         callback = timer._callback
@@ -346,35 +322,23 @@ class GuardLoop(BaseLoop):  # type: ignore[misc]
             what = f"the timer of {callback.__qualname__}, made at {line}, was left to run"
             self.watch.found("leaked-timer", what)
 
-    def _asyncgen_firstiter_hook(
-        self,
-        agen: AsyncGeneratorType[Any, Any],
-    ) -> None:
-        if _line_of_generator(agen):
+    def _asyncgen_firstiter_hook(self, agen: AsyncGeneratorType[Any, Any]) -> None:
+        if _line_of(agen, "ag_code"):
             self._generators[id(agen)] = current_line()
         else:
             # The id may have been that of another one.
             self._generators.pop(id(agen), None)
         super()._asyncgen_firstiter_hook(agen)
 
-    def _asyncgen_finalizer_hook(
-        self,
-        agen: AsyncGeneratorType[Any, Any],
-    ) -> None:
+    def _asyncgen_finalizer_hook(self, agen: AsyncGeneratorType[Any, Any]) -> None:
         self._check_generator(agen)
         super()._asyncgen_finalizer_hook(agen)
 
-    def _check_generator(
-        self,
-        agen: AsyncGeneratorType[Any, Any],
-    ) -> None:
-        line = self._generators.get(id(agen)) or _line_of_generator(agen)
+    def _check_generator(self, agen: AsyncGeneratorType[Any, Any]) -> None:
+        line = self._generators.get(id(agen)) or _line_of(agen, "ag_code")
         if line and agen.ag_frame:
             name = agen.__qualname__
-            self.watch.found(
-                "leaked-generator",
-                f"{name}, used at {line}, was left before its end",
-            )
+            self.watch.found("leaked-generator", f"{name}, used at {line}, was left before its end")
 
     def _note_loss(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -470,14 +434,10 @@ def _task_of(handle: Any) -> object:  # noqa: ANN401 - private to asyncio
     return getattr(handle._callback, "__self__", None)
 
 
-def _line_of_generator(agen: AsyncGeneratorType[Any, Any]) -> str:
+def _line_of(thing: object, attribute: str) -> str:
+    """Return where the code of a generator or a coroutine begins, "" if it is not the project's."""
     # One that is compiled, as by Cython, has no code to look at.
-    code = getattr(agen, "ag_code", None)
-    return line_of(code) if code else ""
-
-
-def _line_of_task(task: Task[Any]) -> str:
-    code = getattr(task.get_coro(), "cr_code", None)
+    code = getattr(thing, attribute, None)
     return line_of(code) if code else ""
 
 
@@ -509,14 +469,3 @@ def _is_open(resource: Any) -> bool:  # noqa: ANN401 - a server or a transport
     if hasattr(resource, "sockets"):
         return bool(resource.sockets)
     return not resource.is_closing()
-
-
-def _check_resource(
-    watch: Watch,
-    check: str,
-    resource: Any,  # noqa: ANN401 - a server or a transport
-    line: str,
-) -> None:
-    if _is_open(resource):
-        name = type(resource).__name__.strip("_")
-        watch.found(check, f"{name}, made at {line}, was not closed")

@@ -13,6 +13,8 @@ from functools import partial, wraps
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from .loop import PACE, GuardLoop, draw_at_times, take_turn
 
 # The least and the most turns that a mock gives way, before and after its
@@ -24,8 +26,8 @@ PACES = [(0, 0), (0, 1), (1, 2), (2, 2)]
 class SuspendingMocks:
     """Makes AsyncMock and the MockTransport of httpx2 give way."""
 
-    def __init__(self) -> None:
-        self._undo: list[Callable[[], None]] = []
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
         self._patched: set[type] = set()
 
     def start(self) -> None:
@@ -35,38 +37,22 @@ class SuspendingMocks:
     def watch_imported(self) -> None:
         """Suspend in MockTransport, too, once it is imported."""
         for name in ["httpx", "httpx2"]:
-            transport = getattr(
-                sys.modules.get(name),
-                "MockTransport",
-                None,
-            )
+            transport = getattr(sys.modules.get(name), "MockTransport", None)
             if transport and transport not in self._patched:
                 self._patch(transport, "handle_async_request")
 
-    def stop(self) -> None:
-        """Leave everything as it was before `start`."""
-        while self._undo:
-            self._undo.pop()()
-
     def _patch(self, owner: type, name: str) -> None:
         self._patched.add(owner)
-        is_own = name in vars(owner)
         original: Callable[..., Awaitable[Any]] = getattr(owner, name)
 
         @wraps(original)
-        async def suspending(
-            *args: object,
-            **options: object,
-        ) -> object:
+        async def suspending(*args: object, **options: object) -> object:
             await _give_way()
             answer = await original(*args, **options)
             await _give_way()
             return answer
 
-        setattr(owner, name, suspending)
-        self._undo.append(
-            lambda: (setattr(owner, name, original) if is_own else delattr(owner, name)),
-        )
+        self._monkeypatch.setattr(owner, name, suspending)
 
 
 async def _give_way() -> None:

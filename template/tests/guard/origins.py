@@ -6,6 +6,8 @@ import sys
 from typing import Any
 from weakref import ref
 
+import pytest
+
 from .places import current_line
 
 # What is told by an audit hook as something is opened.
@@ -25,7 +27,7 @@ class Origins:
         self._paths: dict[str, str] = {}
         # By their id: they tell of themselves as they end, when most references are gone.
         self._sockets: dict[int, tuple[str, ref[socket.socket]]] = {}
-        self._hook: Any = None
+        self._hook: Any = sys.unraisablehook
 
     def note(self, event: str, args: tuple[Any, ...]) -> None:
         """Take note of what is opened. Is called by the audit hook."""
@@ -37,14 +39,10 @@ class Origins:
         elif line:
             self._paths[str(args[0])] = line
 
-    def start(self) -> None:
+    def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Begin to look at what Python cannot raise, before pytest does."""
-        self._hook, sys.unraisablehook = sys.unraisablehook, self._note_unraisable
-
-    def stop(self) -> None:
-        """Leave that as it was."""
-        if self._hook:
-            sys.unraisablehook, self._hook = self._hook, None
+        self._hook = sys.unraisablehook
+        monkeypatch.setattr(sys, "unraisablehook", self._note_unraisable)
 
     def _note_unraisable(self, unraisable: Any) -> None:  # noqa: ANN401 - has no name at run time
         if unraisable.exc_value:

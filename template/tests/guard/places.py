@@ -25,7 +25,7 @@ SOURCES = ["src"]
 
 # What stands between a coroutine and what it waits for.
 WRAPPERS = frozenset(
-    ["async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"],
+    ["async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"]
 )
 
 
@@ -125,13 +125,18 @@ def line_that_raised(traceback: TracebackType | None) -> str:
 def line_that_waits(thing: object) -> str:
     """Return the project's innermost line in what is awaited, such as a coroutine, or ""."""
     line = ""
-    while thing is not None:
-        frame = frame_of(thing)
+    for _, frame in waiting(thing):
         path = path_in_project(frame.f_code.co_filename) if frame else ""
         if frame and path:
             line = f"{path}:{frame.f_lineno}"
-        thing = awaited_by(thing)
     return line
+
+
+def waiting(thing: object) -> Iterator[tuple[object, FrameType | None]]:
+    """Yield something that is awaited, what that waits for, and so on, each with where it stands."""
+    while thing is not None:
+        yield thing, frame_of(thing)
+        thing = awaited_by(thing)
 
 
 def frame_of(thing: Any) -> FrameType | None:  # noqa: ANN401 - whatever is awaited

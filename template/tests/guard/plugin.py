@@ -6,13 +6,7 @@ import json
 import signal
 import sys
 from asyncio import _get_running_loop
-from collections.abc import (
-    Callable,
-    Generator,
-    Hashable,
-    Iterator,
-    Mapping,
-)
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 from functools import cached_property, partial
 from time import thread_time
 from types import FrameType
@@ -48,23 +42,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the settings, which pytest.ini explains."""
     parser.addini("guard_checks", "checks that are on", type="linelist")
     parser.addini("guard_allow", "findings to allow", type="linelist")
-    parser.addini(
-        "guard_step_seconds",
-        "CPU time of one step of a loop",
-    )
+    parser.addini("guard_step_seconds", "CPU time of one step of a loop")
     parser.addini("guard_seeds", "how many shuffled schedules")
     parser.addini("guard_sources", "folders of the sources", type="args", default=["src"])
-    parser.getgroup("guard").addoption(
-        "--seeds",
-        type=int,
-        help="how many shuffled schedules every async test runs in",
+    group = parser.getgroup("guard")
+    group.addoption(
+        "--seeds", type=int, help="how many shuffled schedules every async test runs in"
     )
-    parser.getgroup("guard").addoption(
+    group.addoption(
         "--cancel",
         action="store_true",
         help="run tests again, and cancel what they await of the project at each of its suspensions",
     )
-    parser.getgroup("guard").addoption(
+    group.addoption(
         "--processes",
         type=number,
         default=1,
@@ -99,7 +89,7 @@ def _register(config: pytest.Config) -> None:
 def _check_name(name: str, place: str) -> None:
     if name not in CHECKS:
         raise pytest.UsageError(
-            f"{place}: the guard has no check {name!r}; it has {', '.join(CHECKS)}",
+            f"{place}: the guard has no check {name!r}; it has {', '.join(CHECKS)}"
         )
 
 
@@ -110,9 +100,7 @@ def _number(config: pytest.Config, name: str) -> float:
     except ValueError:
         number = -1
     if not 0 <= number < 1000:
-        raise pytest.UsageError(
-            f"pytest.ini: {name} must be a number, not {value!r}",
-        )
+        raise pytest.UsageError(f"pytest.ini: {name} must be a number, not {value!r}")
     return number
 
 
@@ -128,14 +116,16 @@ class Guard:
     _seeds: int
 
     def __init__(self) -> None:
-        self.report = Report(self.how_to_replay)
+        # What undoes all that the guard replaces.
+        self._monkeypatch = pytest.MonkeyPatch()
+        self.report = Report(self.how_to_replay, self._monkeypatch)
         self._watch = Watch()
-        self._resources = Resources(self._watch)
+        self._resources = Resources(self._watch, self._monkeypatch)
         self._origins = Origins()
-        self._blocking = BlockingCalls(self._watch, self._origins)
-        self._state = State(self._watch)
-        self._threads = WrongThreads(self._watch)
-        self._mocks = SuspendingMocks()
+        self._blocking = BlockingCalls(self._watch, self._origins, self._monkeypatch)
+        self._state = State(self._watch, self._monkeypatch)
+        self._threads = WrongThreads(self._watch, self._monkeypatch)
+        self._mocks = SuspendingMocks(self._monkeypatch)
         self._foreign_loops: set[str] = set()
         self._uses: dict[tuple[str, str], bool] = {}
         self._deselected = False
@@ -189,13 +179,14 @@ class Guard:
         self._seeds = seeds
         if config.getoption("cancel"):
             self._watch.checks |= {CHECK}
-            self._cancellation = CancellationRuns(self._watch, self._resources, self._not_allowed)
+            self._cancellation = CancellationRuns(
+                self._watch, self._resources, self._not_allowed, self._monkeypatch
+            )
             config.pluginmanager.register(self._cancellation)
             config.pluginmanager.register(Again(self._cancellation))
         config.pluginmanager.register(MeasuredOnce(self._has_passed))
         config.addinivalue_line(
-            "markers",
-            f"{MARKER}(check, reason): let a test do what this check of the guard stops",
+            "markers", f"{MARKER}(check, reason): let a test do what this check of the guard stops"
         )
 
     def pytest_report_header(self) -> str:
@@ -208,12 +199,11 @@ class Guard:
         # Whoever looks for a loop outside an async test, as plugins do, makes one that nobody closes.
         asyncio.set_event_loop(None)
         dependencies()
-        self._origins.start()
+        self._origins.start(self._monkeypatch)
         # A coroutine that is never awaited then says where it was made.
         sys.set_coroutine_origin_tracking_depth(1)
         if hasattr(signal, "setitimer"):
-            handler = signal.signal(signal.SIGVTALRM, self._sample)
-            self._old_handler = handler
+            self._old_handler = signal.signal(signal.SIGVTALRM, self._sample)
             self.start_sampling()
 
     def start_sampling(self) -> None:
@@ -223,8 +213,7 @@ class Guard:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(
-        self,
-        collector: pytest.Collector,
+        self, collector: pytest.Collector
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Let a test that pytest passes over fail beside those that it has collected."""
         report = yield
@@ -249,15 +238,10 @@ class Guard:
     def pytest_unconfigure(self) -> None:
         """Leave everything as it was."""
         sys.set_coroutine_origin_tracking_depth(0)
-        self._origins.stop()
         if self._old_handler is not None:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.signal(signal.SIGVTALRM, self._old_handler)
-        self._mocks.stop()
-        self._threads.stop()
-        self._state.stop()
-        self._blocking.stop()
-        self._resources.stop()
+        self._monkeypatch.undo()
 
     def pytest_deselected(self) -> None:
         """Take note that not all tests run."""
@@ -306,9 +290,7 @@ class Guard:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(
-        self,
-        fixturedef: pytest.FixtureDef[Any],
-        request: pytest.FixtureRequest,
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
         """Know what outlives a test, and when a loop begins and ends."""
         if fixturedef.scope == "function":
@@ -373,9 +355,7 @@ class Guard:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(
-        self,
-        item: pytest.Item,
-        nextitem: pytest.Item | None,
+        self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
         """Fail the test for what it left behind."""
         try:
@@ -403,9 +383,7 @@ class Guard:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
-        self,
-        item: pytest.Item,
-        call: pytest.CallInfo[None],
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Say with every failure how to see it again."""
         report = yield
@@ -456,14 +434,9 @@ class Guard:
             if name.partition(":")[0] == CHECK and not self._cancellation:
                 continue
             place = "pytest.ini" if name in lines else test
-            item.user_properties.append(
-                (MARKER, json.dumps([place, name, is_used])),
-            )
+            item.user_properties.append((MARKER, json.dumps([place, name, is_used])))
 
-    def pytest_runtest_logreport(
-        self,
-        report: pytest.TestReport,
-    ) -> None:
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take note of which exceptions were used, by any process."""
         if report.when != "teardown":
             return
@@ -494,10 +467,7 @@ class Guard:
         if session.exitstatus == 0 and self._unused():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def pytest_terminal_summary(
-        self,
-        terminalreporter: pytest.TerminalReporter,
-    ) -> None:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what is allowed in vain, and what was not watched."""
         notes = self._unused()
         if self._foreign_loops:
@@ -505,7 +475,7 @@ class Guard:
             notes.append(
                 f"Some tests ran in loops that are not the guard's "
                 f"({names}): their schedules, tasks and slow steps "
-                "were not watched.",
+                "were not watched."
             )
         if notes:
             terminalreporter.section("guard")
@@ -532,7 +502,7 @@ def _marked_checks(item: pytest.Item) -> Iterator[tuple[str, str]]:
         if len(marker.args) != 1 or not reason:
             raise pytest.UsageError(
                 f"{item.nodeid}: {MARKER} needs a check and a reason, such "
-                f'as {MARKER}("leaked-thread", reason="...")',
+                f'as {MARKER}("leaked-thread", reason="...")'
             )
         _check_name(marker.args[0], item.nodeid)
         yield marker.args[0], reason

@@ -69,6 +69,7 @@ class Report:
 
     Args:
         replay: Returns the command that gives the same schedules again.
+        monkeypatch: What leaves everything as it was.
 
     Attributes:
         is_short: Whether it does.
@@ -77,8 +78,9 @@ class Report:
     _config: pytest.Config
     is_short = False
 
-    def __init__(self, replay: Callable[[], str]) -> None:
+    def __init__(self, replay: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
         self._replay = replay
+        self._monkeypatch = monkeypatch
         self._waits = Waits()
 
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -90,17 +92,13 @@ class Report:
         if self.is_short:
             option.tbstyle = "short"
             option.no_header = True
-            self._waits.start()
+            self._waits.start(self._monkeypatch)
             self._take_over_coverage()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - of xdist
         """Let the processes of xdist do as this one does."""
         node.workerinput[SHORT] = self.is_short
-
-    def pytest_unconfigure(self) -> None:
-        """Leave everything as it was."""
-        self._waits.stop()
 
     # One test.
 
@@ -131,10 +129,7 @@ class Report:
         """Print what failed, once, and of coverage what is too little; then the rest as usual."""
         if not self.is_short:
             return (yield)
-        reports = [
-            *terminalreporter.getreports("error"),
-            *terminalreporter.getreports("failed"),
-        ]
+        reports = [*terminalreporter.getreports("error"), *terminalreporter.getreports("failed")]
         all_told = list(_told(reports))
         ran = _schedules(terminalreporter)
         passed = {without_schedule(each.nodeid) for each in terminalreporter.getreports("passed")}

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary, ref
 
+import pytest
+
 from .places import current_line, frames, is_importing, path_in_project
 from .watch import Watch
 
@@ -58,12 +60,12 @@ class Resources:
         note_made: Is told of each thing that is made.
     """
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
         self._is_lasting = False
         self._watch = watch
         self._made: list[Made] = []
         self._lasting: list[Made] = []
-        self._undo: list[Callable[[], None]] = []
+        self._monkeypatch = monkeypatch
         self._watched: set[str] = set()
         self._watched_closing: set[tuple[type, str]] = set()
         self.told: set[int] = set()
@@ -88,27 +90,14 @@ class Resources:
             ("httpx", "Client", self._note_client),
             ("httpx2", "AsyncClient", self._note_client),
             ("httpx2", "Client", self._note_client),
-            (
-                "concurrent.futures.process",
-                "ProcessPoolExecutor",
-                self._note_processes,
-            ),
+            ("concurrent.futures.process", "ProcessPoolExecutor", self._note_processes),
+            ("multiprocessing.process", "BaseProcess", self._note_child),
         ]:
             name = f"{module}.{owner}"
             if name not in self._watched and module in sys.modules:
                 self._watched.add(name)
-                cls = getattr(sys.modules[module], owner)
-                self._after(cls, "__init__", note)
-        name = "multiprocessing.process"
-        if name not in self._watched and name in sys.modules:
-            self._watched.add(name)
-            process = sys.modules[name].BaseProcess
-            self._after(process, "start", self._note_child)
-
-    def stop(self) -> None:
-        """Leave everything as it was before `start`."""
-        while self._undo:
-            self._undo.pop()()
+                method = "start" if owner == "BaseProcess" else "__init__"
+                self._after(getattr(sys.modules[module], owner), method, note)
 
     @contextmanager
     def lasting(self) -> Iterator[None]:
@@ -144,11 +133,8 @@ class Resources:
         for each in made:
             thing = each.find()
             if thing is not None and each.is_open(thing):
-                name = type(thing).__name__
-                self._watch.found(
-                    each.check,
-                    f"{name}, made at {each.line}, was not ended",
-                )
+                what = f"{type(thing).__name__}, made at {each.line}, was not ended"
+                self._watch.found(each.check, what)
 
     def _after(
         self,
@@ -159,23 +145,13 @@ class Resources:
         original = getattr(owner, name)
 
         @wraps(original)
-        def noted(
-            thing: object,
-            *args: object,
-            **options: object,
-        ) -> None:
+        def noted(thing: object, *args: object, **options: object) -> None:
             original(thing, *args, **options)
             note(thing)
 
-        setattr(owner, name, noted)
-        self._undo.append(lambda: setattr(owner, name, original))
+        self._monkeypatch.setattr(owner, name, noted)
 
-    def _note(
-        self,
-        check: str,
-        find: Callable[[], Any],
-        is_open: Callable[[Any], bool],
-    ) -> Made:
+    def _note(self, check: str, find: Callable[[], Any], is_open: Callable[[Any], bool]) -> Made:
         made = Made(check, find, current_line(), is_open)
         # What a module holds lives as long as the program.
         if made.line and not is_importing(sys._getframe()):
@@ -196,7 +172,6 @@ class Resources:
         if original is None or (owner, name) in self._watched_closing:
             return
         self._watched_closing.add((owner, name))
-        is_own = name in vars(owner)
 
         @wraps(original)
         def closed(client: object, *args: object, **options: object) -> object:
@@ -209,10 +184,8 @@ class Resources:
             self._let_go(client)
             return await original(client, *args, **options)
 
-        setattr(owner, name, closed_async if iscoroutinefunction(original) else closed)
-        self._undo.append(
-            lambda: setattr(owner, name, original) if is_own else delattr(owner, name),
-        )
+        closing = closed_async if iscoroutinefunction(original) else closed
+        self._monkeypatch.setattr(owner, name, closing)
 
     def _let_go(self, client: object) -> None:
         made = self._clients.get(id(client))

@@ -10,6 +10,8 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import pytest
+
 from .places import PROJECT, current_line, path_in_project
 from .watch import Watch
 
@@ -23,16 +25,17 @@ STEPS = 4
 class State:
     """The environment, the folder, and what is bound to a loop."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
         self._watch = watch
         self._environment: dict[str, str] = {}
         self._folder = ""
         self._bound: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-        self._original: Any = None
+        self._monkeypatch = monkeypatch
 
     def start(self) -> None:
         """Begin to take note of what waits in a loop."""
-        original = self._original = mixins._LoopBoundMixin._get_loop  # type: ignore[attr-defined]
+        owner: Any = mixins._LoopBoundMixin
+        original = owner._get_loop
         bound = self._bound
 
         def noted(thing: object) -> object:
@@ -41,11 +44,7 @@ class State:
                 bound[thing] = current_line()
             return loop
 
-        mixins._LoopBoundMixin._get_loop = noted  # type: ignore[attr-defined]
-
-    def stop(self) -> None:
-        """Leave everything as it was before `start`."""
-        mixins._LoopBoundMixin._get_loop = self._original  # type: ignore[attr-defined]
+        self._monkeypatch.setattr(owner, "_get_loop", noted)
 
     def remember(self) -> None:
         """Keep how the environment is before a test."""
@@ -67,16 +66,10 @@ class State:
         """Take note of what the test changed, and undo it."""
         before = self._environment
         for name in _changed(before, _environment()):
-            self._watch.found(
-                "environment",
-                f"the test has left the variable {name} changed",
-            )
+            self._watch.found("environment", f"the test has left the variable {name} changed")
             _set(os.environ, name, before.get(name))
         if _folder() != self._folder:
-            self._watch.found(
-                "environment",
-                "the test has left the current folder changed",
-            )
+            self._watch.found("environment", "the test has left the current folder changed")
             os.chdir(self._folder or PROJECT)
         # Each is looked at once, as the look takes a while.
         ended = [thing for thing in self._bound if thing._loop.is_closed()]
@@ -113,7 +106,7 @@ def _inside(thing: object) -> list[object]:
     if isinstance(thing, list | tuple | set | frozenset):
         return list(thing)
     if isinstance(thing, ModuleType) and not path_in_project(
-        getattr(thing, "__file__", None) or "",
+        getattr(thing, "__file__", None) or ""
     ):
         return []
     try:

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+import pytest
+
 from .loop import MADE_AT
 from .places import current_line, is_source, path_in_project
 
@@ -56,6 +58,7 @@ class Ledger:
     Args:
         holder: Returns the task at work, if it belongs to the call that is watched.
         line_of_call: Returns where that is; "" if there is none.
+        monkeypatch: What leaves everything as it was.
     """
 
     # An audit hook cannot be removed: one stays, and asks who listens.
@@ -66,6 +69,7 @@ class Ledger:
         self,
         holder: Callable[[], Task[Any] | None],
         line_of_call: Callable[[], str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         self._holder = holder
         self._line_of_call = line_of_call
@@ -73,7 +77,7 @@ class Ledger:
         self._files: list[Left] = []
         # What the call itself has made goes with it. Kept, so that no id is used twice.
         self._own: dict[int, object] = {}
-        self._undo: list[Callable[[], None]] = []
+        self._monkeypatch = monkeypatch
         # The items that calls of the test have taken out of queues.
         self._taken_before: dict[tuple[int, int], object] = {}
         # What was taken before the call: how often it has given back, by what and line.
@@ -89,16 +93,10 @@ class Ledger:
         self._patch(asyncio.Queue, "get_nowait", self._take_item)
         self._patch(asyncio.Queue, "put_nowait", self._put_back)
         self._patch(asyncio.Queue, "task_done", self._give_back)
-        Ledger._listening = self
+        self._monkeypatch.setattr(Ledger, "_listening", self)
         if not Ledger._is_hooked:
             Ledger._is_hooked = True
             sys.addaudithook(_audit)
-
-    def stop(self) -> None:
-        """Leave everything as it was before `start`."""
-        Ledger._listening = None
-        while self._undo:
-            self._undo.pop()()
 
     def forget(self) -> None:
         """Begin anew, with a new test."""
@@ -169,8 +167,7 @@ class Ledger:
             note(thing, args[0] if args else result)
             return result
 
-        setattr(owner, name, noted)
-        self._undo.append(lambda: setattr(owner, name, original))
+        self._monkeypatch.setattr(owner, name, noted)
 
     def _patch_acquire(self, owner: Any, what: str) -> None:  # noqa: ANN401 - a lock's class
         original = owner.acquire
@@ -181,8 +178,7 @@ class Ledger:
             self._take(thing, what)
             return result
 
-        owner.acquire = noted
-        self._undo.append(lambda: setattr(owner, "acquire", original))
+        self._monkeypatch.setattr(owner, "acquire", noted)
 
 
 def _line_of_source() -> str:

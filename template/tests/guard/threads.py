@@ -9,9 +9,11 @@ import asyncio
 import sys
 from asyncio import Future, _get_running_loop
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from threading import get_ident
 from typing import Any
+
+import pytest
 
 from .places import current_line, frames, path_in_project
 from .watch import Watch
@@ -29,25 +31,16 @@ MADE_IN = "_guard_made_in"
 class WrongThreads:
     """Watches queues and events; the loop watches itself."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
         self._watch = watch
-        self._undo: list[Callable[[], None]] = []
+        self._monkeypatch = monkeypatch
 
     def start(self) -> None:
         """Begin to take note."""
         for owner, names in METHODS.items():
-            self._replace(owner, "__init__", _remembering(owner.__init__))
+            self._monkeypatch.setattr(owner, "__init__", _remembering(owner.__init__))
             for name in names:
-                self._replace(owner, name, self._noting(getattr(owner, name)))
-
-    def stop(self) -> None:
-        """Leave everything as it was before `start`."""
-        while self._undo:
-            self._undo.pop()()
-
-    def _replace(self, owner: type, name: str, new: object) -> None:
-        self._undo.append(partial(setattr, owner, name, getattr(owner, name)))
-        setattr(owner, name, new)
+                self._monkeypatch.setattr(owner, name, self._noting(getattr(owner, name)))
 
     def _noting(self, original: Callable[..., object]) -> Callable[..., object]:
         @wraps(original)
