@@ -617,7 +617,7 @@ def _passed_on(
     try:
         return partial(target.send, (yield waits_for))
     except BaseException as error:  # noqa: ASYNC103, BLE001 - raised in the step
-        return partial(target.throw, error)
+        return partial(target.throw, error)  # noqa: ASYNC104
 
 
 class Again:
