@@ -10,7 +10,14 @@ import dis
 import os
 import signal
 import sys
-from asyncio import CancelledError, Task, _get_running_loop, all_tasks, current_task, wait_for
+from asyncio import (
+    CancelledError,
+    Task,
+    _get_running_loop,
+    all_tasks,
+    current_task,
+    wait_for,
+)
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from dataclasses import dataclass, field
@@ -26,10 +33,23 @@ from _pytest.runner import runtestprotocol
 
 from .callers import ASYNC_CODE
 from .loop import GRACE, MADE_AT, MADE_BY, GuardLoop
-from .places import awaited_by, current_line, is_source, path_in_project, waiting
+from .places import (
+    awaited_by,
+    current_line,
+    is_source,
+    path_in_project,
+    waiting,
+)
 from .report import attach
 from .resources import Made, Resources
-from .taken import Attribute, Ledger, Left, Value, attributes, is_within_reach
+from .taken import (
+    Attribute,
+    Ledger,
+    Left,
+    Value,
+    attributes,
+    is_within_reach,
+)
 from .watch import Watch, sentence
 
 CHECK = "not-safe-to-cancel"

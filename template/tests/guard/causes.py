@@ -12,7 +12,12 @@ from _pytest.outcomes import Failed
 
 from .findings import Finding
 from .origins import OPENED_AT
-from .places import current_line, line_that_raised, line_that_waits, path_in_project
+from .places import (
+    current_line,
+    line_that_raised,
+    line_that_waits,
+    path_in_project,
+)
 from .watch import CHECKS, Check, sentence
 
 PAGE = "tests/guard/README.md"

@@ -23,7 +23,14 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from .callers import is_tool_at_work
-from .places import current_line, is_importing, is_source, line_of, line_that_raised, path_of
+from .places import (
+    current_line,
+    is_importing,
+    is_source,
+    line_of,
+    line_that_raised,
+    path_of,
+)
 from .resources import Made
 from .threads import ProjectFuture, note_wrong_thread
 from .watch import Watch

@@ -6,7 +6,13 @@ import json
 import signal
 import sys
 from asyncio import _get_running_loop
-from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    Generator,
+    Hashable,
+    Iterator,
+    Mapping,
+)
 from functools import cached_property, partial
 from time import thread_time
 from types import FrameType
