@@ -99,6 +99,36 @@ def test_every_question_of_a_release_is_asked_still_and_has_a_default(
     assert all("default" in question for name, question in now.items() if name[0] != "_")
 
 
+# What people type, and what stands in files of theirs: where a release has it, and how it is told there.
+NAMES = {
+    "targets": ("template", r"(?m)^([a-z][a-z-]*):.* ## "),
+    "variables": ("template", r"(?m)^##-.*? ([A-Z]+)="),
+    "checks and settings of the guard": (
+        "template/pytest.ini.jinja",
+        r"(?m)^(guard_[a-z_]+|    [a-z-]+)\b",
+    ),
+    "options of the guard": ("template/tests/guard/plugin.py", r'"(--[a-z-]+)"'),
+    "house rules": ("template/rules", r"(?m)^id: (\S+)$"),
+    "targets of the template": ("Makefile", r"(?m)^(new|adopt|update):"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("version", RELEASES)
+def test_every_name_of_a_release_is_there_still(version: str, kind: str) -> None:
+    then, now = (names(kind, commit) for commit in (commit_of(version), "HEAD"))
+
+    assert then - now == set()
+    assert now
+
+
+def names(kind: str, commit: str) -> set[str]:
+    """Return the names of a kind that a commit has."""
+    place, pattern = NAMES[kind]
+    texts = run(["git", "grep", "-h", "", commit, "--", place], ROOT).stdout
+    return set(re.findall(pattern, texts))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("version", RELEASES)
 def test_every_choice_of_a_release_can_be_chosen_still(
