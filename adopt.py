@@ -537,13 +537,15 @@ class Plan:
         return [[{kind: name}, {"group": "tooling"}] for kind, name in found]
 
     def _add_groups(self, groups: Any, given: Any) -> None:  # noqa: ANN401 - tables of tomlkit
-        if "tooling" in groups:
-            sys.exit(
-                "[dependency-groups] has a group tooling, as the template has: rename it first."
-            )
-        groups["tooling"] = given["tooling"]
-        self._new_tables.append("dependency-groups.tooling")
-        for item in [{"include-group": "tooling"}, *self._project.needed()]:
+        added = [name for name in given if name != "dev"]
+        for name in added:
+            if name in groups:
+                sys.exit(
+                    f"[dependency-groups] has a group {name}, as the template has: rename it first."
+                )
+            groups[name] = given[name]
+            self._new_tables.append(f"dependency-groups.{name}")
+        for item in [*({"include-group": name} for name in added), *self._project.needed()]:
             groups.setdefault("dev", tomlkit.array()).append(item)
 
     def _needed(self, tool: str) -> Mapping[str, Any]:

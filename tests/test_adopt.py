@@ -174,6 +174,30 @@ def test_their_version_of_a_tool_wins(adopt: Adopt) -> None:
     assert re.search(r"\n  pre-commit<4\.7, not [\d.]+, in its dependencies\n", adopted.output)
 
 
+def test_every_group_of_an_answer_is_added_to_groups_that_are_there(
+    clone: Path, tmp_path: Path
+) -> None:
+    own = SRC["pyproject.toml"].replace("docs = ", "pages = ")
+    folder = build({**SRC, "pyproject.toml": own}, tmp_path / "old")
+
+    done = make_adopt(clone, folder, "FLAGS=-d docs=sphinx")
+
+    groups = read_toml(folder / "pyproject.toml")["dependency-groups"]
+    assert done.returncode == 0, done.stdout
+    assert [pin.partition("==")[0] for pin in groups["docs"]] == ["furo", "myst-parser", "sphinx"]
+    assert {"include-group": "docs"} in groups["dev"]
+
+
+def test_a_group_that_both_have_is_refused(clone: Path, tmp_path: Path) -> None:
+    folder = build(SRC, tmp_path / "old")
+    before = files_of(folder)
+
+    done = make_adopt(clone, folder, "FLAGS=-d docs=sphinx")
+
+    assert "[dependency-groups] has a group docs, as the template has: rename it" in done.stdout
+    assert files_of(folder) == before
+
+
 def test_settings_elsewhere_are_not_hidden_by_a_table(adopt: Adopt) -> None:
     adopted = adopt("flat")
 
