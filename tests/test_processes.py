@@ -85,6 +85,37 @@ def test_one_test_in_many_schedules_runs_in_one_process(project: Pipeline) -> No
     assert done.returncode == 0, done.stdout
 
 
+# The first test waits until the other process has ended all of its own.
+MANY = """
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def resource() -> Iterator[None]:
+    yield
+    Path("torn-down").touch()
+
+
+@pytest.mark.parametrize("number", range(1000))
+def test_it(number: int) -> None:
+    while number == 0 and not Path("torn-down").exists():
+        pass
+"""
+
+
+def test_any_number_of_results_may_have_to_wait(project: Pipeline) -> None:
+    project.write("tests/test_shared.py", MANY)
+
+    command = ".venv/bin/pytest --no-cov -q -p no:randomly --processes=2 --seeds=0"
+    done = project.run([*command.split(), "tests/test_shared.py"])
+
+    assert "INTERNALERROR" not in done.stdout
+    assert "1000 passed" in done.stdout
+
+
 def test_the_same_order_gives_the_same_shares(project: Pipeline) -> None:
     run_tests(project)
     before = shares(project)

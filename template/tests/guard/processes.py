@@ -64,6 +64,7 @@ class Processes:
 
     def __init__(self) -> None:
         self._helpers: list[Helper] = []
+        self._is_reporting = False
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -84,9 +85,13 @@ class Processes:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self) -> None:
-        """Show what the other processes have done meanwhile."""
+        """Show what the other processes have done meanwhile; their tests end here, too, and ask for no more."""
+        if self._is_reporting:
+            return
+        self._is_reporting = True
         for helper in self._helpers:
             helper.report()
+        self._is_reporting = False
 
     def _stop_if_told(self, session: pytest.Session) -> None:
         """Stop as pytest does after a test of its own, such as by -x."""
