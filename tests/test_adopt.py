@@ -14,7 +14,7 @@ from tests.helpers import available_python, commit_all, files_of, read_toml, rea
 from tests.old_repositories import FLAT, SETTLED, SRC
 from tests.test_update import EDITS, NEXT, NOW, git, made, release, update
 
-pytestmark = pytest.mark.xdist_group("adopt")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("adopt")]
 
 REPOSITORIES = {"flat": FLAT, "src": SRC, "settled": SETTLED}
 
@@ -113,7 +113,6 @@ def test_what_was_there_stays_byte_for_byte(name: str, adopt: Adopt) -> None:
     assert set(changed) <= {"pyproject.toml"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("python", ["3.12", "3.13"])
 def test_check_passes_on_more_than_one_python(python: str, adopt: Adopt, tmp_path: Path) -> None:
     """The metadata of this repository are in its setup.cfg, which uv does not read."""
@@ -273,7 +272,6 @@ def test_answers_are_guessed_recorded_and_said(
     ] == []
 
 
-@pytest.mark.slow
 def test_flags_overrule_guesses(adopt: Adopt) -> None:
     adopted = adopt("src", "FLAGS=-d project_name='Order Hub' -d line_length=90")
 
@@ -282,7 +280,6 @@ def test_flags_overrule_guesses(adopt: Adopt) -> None:
     assert "\n  line_length: 90\n" in adopted.output
 
 
-@pytest.mark.slow
 def test_extras_come_beside_what_is_there(adopt: Adopt) -> None:
     adopted = adopt("src", "FLAGS=-d extras=[assistants,editor]")
 
@@ -335,7 +332,6 @@ def test_git_sees_nothing_of_the_offers(adopt: Adopt) -> None:
     assert not [name for name in adopt("settled").after() if name.startswith(".adopt/")]
 
 
-@pytest.mark.slow
 def test_a_reset_takes_it_all_away(clone: Path, tmp_path: Path) -> None:
     folder = build(SRC, tmp_path / "old")
     before = files_of(folder)
@@ -347,7 +343,6 @@ def test_a_reset_takes_it_all_away(clone: Path, tmp_path: Path) -> None:
     assert left == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "commands", "sentence"),
     [
@@ -397,7 +392,6 @@ def test_what_cannot_be_adopted_is_refused_with_a_sentence_and_left_alone(
     assert files_of(folder) == before
 
 
-@pytest.mark.slow
 def test_a_part_of_a_repository_is_refused_and_the_whole_is_named(
     clone: Path, tmp_path: Path
 ) -> None:
@@ -408,7 +402,6 @@ def test_a_part_of_a_repository_is_refused_and_the_whole_is_named(
     assert f"pkg is a part of the repository {folder}: only a whole one can be adopted." in said
 
 
-@pytest.mark.slow
 def test_what_git_refuses_is_said_as_git_says_it(clone: Path, tmp_path: Path) -> None:
     folder = build(SRC, tmp_path / "old")
 
@@ -417,12 +410,10 @@ def test_what_git_refuses_is_said_as_git_says_it(clone: Path, tmp_path: Path) ->
     assert f"git cannot read {folder}: fatal: detected dubious ownership" in done.stdout
 
 
-@pytest.mark.slow
 def test_the_template_cannot_adopt_itself(clone: Path) -> None:
     assert "is the template itself: name another" in make_adopt(clone, clone).stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -454,7 +445,6 @@ def test_bad_words_are_refused_with_a_sentence(
     assert files_of(folder) == before
 
 
-@pytest.mark.slow
 def test_all_lines_of_pyproject_end_as_theirs_do(clone: Path, tmp_path: Path) -> None:
     files = SRC | {"pyproject.toml": SRC["pyproject.toml"].replace("\n", "\r\n")}
     folder = build(files, tmp_path / "old")
@@ -465,7 +455,6 @@ def test_all_lines_of_pyproject_end_as_theirs_do(clone: Path, tmp_path: Path) ->
     assert [line for line in lines if not line.endswith(b"\r\n")] == []
 
 
-@pytest.mark.slow
 def test_a_write_that_fails_leaves_nothing(clone: Path, tmp_path: Path) -> None:
     folder = build(SRC | {".github": "a file\n"}, tmp_path / "old")
     before = files_of(folder)
@@ -476,7 +465,6 @@ def test_a_write_that_fails_leaves_nothing(clone: Path, tmp_path: Path) -> None:
     assert files_of(folder) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "advisory"),
     [
@@ -499,7 +487,6 @@ def test_what_fails_on_the_first_day_stops_nobody(
     assert run("git status --porcelain", project).stdout == before == ""
 
 
-@pytest.mark.slow
 def test_the_first_day_is_told_in_numbers(adopt: Adopt) -> None:
     adopted = adopt("flat", "ADVISORY=1")
 
@@ -509,7 +496,6 @@ def test_the_first_day_is_told_in_numbers(adopt: Adopt) -> None:
     assert "\nAdvisory from now on, by ADVISORY in Makefile: format-check lint.\n" in adopted.output
 
 
-@pytest.mark.slow
 def test_tests_elsewhere_are_run_and_it_is_said_what_looks_in_tests(
     clone: Path, tmp_path: Path
 ) -> None:
@@ -523,7 +509,6 @@ def test_tests_elsewhere_are_run_and_it_is_said_what_looks_in_tests(
     assert "\nYour tests are in order_hub/tests: the guard names lines" in said
 
 
-@pytest.mark.slow
 def test_a_flat_package_that_setuptools_found_by_itself_is_named(
     clone: Path, tmp_path: Path
 ) -> None:
@@ -537,7 +522,6 @@ def test_a_flat_package_that_setuptools_found_by_itself_is_named(
     assert run("make setup", folder).returncode == 0
 
 
-@pytest.mark.slow
 def test_who_lets_setuptools_find_packages_is_told_to_leave_out_the_templates(
     clone: Path, tmp_path: Path
 ) -> None:
@@ -550,7 +534,6 @@ def test_who_lets_setuptools_find_packages_is_told_to_leave_out_the_templates(
     assert "setuptools" not in read_toml(folder / "pyproject.toml")["tool"]
 
 
-@pytest.mark.slow
 def test_who_runs_an_older_pytest_keeps_it_and_the_settings_are_offered(
     clone: Path, tmp_path: Path
 ) -> None:
@@ -563,14 +546,12 @@ def test_who_runs_an_older_pytest_keeps_it_and_the_settings_are_offered(
     assert (folder / ".adopt/pytest.ini.diff").exists()
 
 
-@pytest.mark.slow
 def test_what_is_not_read_is_named(clone: Path, tmp_path: Path) -> None:
     folder = build(SRC | {"requirements-dev.txt": "attrs\n"}, tmp_path / "old")
 
     assert "\nNot read: requirements-dev.txt. " in make_adopt(clone, folder).stdout
 
 
-@pytest.mark.slow
 def test_workflows_that_are_added_bear_no_name_of_theirs(clone: Path, tmp_path: Path) -> None:
     folder = build(SRC | {".github/workflows/main.yml": "name: CI\n"}, tmp_path / "old")
 
@@ -579,7 +560,6 @@ def test_workflows_that_are_added_bear_no_name_of_theirs(clone: Path, tmp_path: 
     assert read_yaml(folder / ".github/workflows/ci.yml")["name"] == "Gates"
 
 
-@pytest.mark.slow
 def test_sources_that_nothing_installs_are_found_by_tests(clone: Path, tmp_path: Path) -> None:
     settings = "[tool.black]\nline-length = 90\n"
     folder = build(SRC | {"pyproject.toml": settings}, tmp_path / "old")
@@ -589,7 +569,6 @@ def test_sources_that_nothing_installs_are_found_by_tests(clone: Path, tmp_path:
     assert "\npythonpath = . src tests\n" in (folder / "pytest.ini").read_text("utf-8")
 
 
-@pytest.mark.slow
 def test_a_folder_with_a_space_and_a_worktree_can_be_adopted(clone: Path, tmp_path: Path) -> None:
     folder = build(SRC, tmp_path / "old one")
     git("worktree add -q ../beside", folder)
@@ -633,13 +612,11 @@ def test_code_of_older_pythons_is_laid_out_for_them(adopt: Adopt) -> None:
     assert settings["ruff"]["extend-exclude"] == ["tests/guard", "tooling"]
 
 
-@pytest.mark.slow
 def test_their_tests_run_in_their_order_while_the_guard_is_off(adopt: Adopt) -> None:
     assert " -p no:randomly " in run("make --dry-run test", adopt("settled").folder).stdout
     assert " -p no:randomly " not in run("make --dry-run test", adopt("src").folder).stdout
 
 
-@pytest.mark.slow
 def test_the_guard_watches_the_folder_of_a_flat_package(adopt: Adopt, tmp_path: Path) -> None:
     project = adopt("flat").copy(tmp_path / "project")
     (project / "order_hub/late.py").write_text(BLOCKING, "utf-8")
@@ -661,7 +638,6 @@ def newer(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", REPOSITORIES)
 def test_the_next_update_merges_and_leaves_theirs_alone(
     name: str, adopt: Adopt, newer: Path, tmp_path: Path
@@ -684,7 +660,6 @@ def test_the_next_update_merges_and_leaves_theirs_alone(
     assert {"mypy==99.0.0", "pytest-next==99.0.0", "ruff==99.0.0"} <= set(tools)
 
 
-@pytest.mark.slow
 def test_an_update_leaves_the_layout_alone_while_that_is_advisory(
     adopt: Adopt, newer: Path, tmp_path: Path
 ) -> None:

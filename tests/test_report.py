@@ -581,6 +581,7 @@ def test_a_block_in_colour_says_the_same() -> None:
     assert re.sub(r"\x1b\[\d*m", "", coloured) == FINDINGS["block"](finding, colour=False)
 
 
+@pytest.mark.slow
 @on_guard
 def test_a_run_without_a_test_says_that_nothing_is_covered(project: Pipeline) -> None:
     done = project.run(".venv/bin/pytest -o testpaths=docs")

@@ -747,6 +747,7 @@ def test_extras_that_are_chosen_later_come_whole(
     assert files_of(project) == starters | tooling
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", EACH_RELEASE)
 def test_a_site_that_is_chosen_later_comes_whole(
     version: str, history: Path, tmp_path: Path
