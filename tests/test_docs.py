@@ -246,6 +246,26 @@ def test_the_commands_for_a_clone_run_there(template: Path, tmp_path: Path) -> N
     assert {line: each.stdout for line, each in done.items() if each.returncode} == {}
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("commands")
+def test_the_bug_of_the_first_page_is_stopped_and_its_remedy_passes(pipeline: Pipeline) -> None:
+    page = (ROOT / "docs/start.md").read_text("utf-8")
+    bug = re.findall(r"(?s)```python\n(.+?)```", page)[0]
+    remedy = re.findall(r"`(await .+?)`", page)[0]
+    mended = bug.replace("file.read_text()", f"({remedy})").replace(
+        "\n\nfrom", "\n\nimport asyncio\nfrom"
+    )
+
+    pipeline.write("src/my_async_project/prices.py", bug)
+    stopped = pipeline.run("make lint")
+    pipeline.write("src/my_async_project/prices.py", mended)
+    passed = pipeline.run("make lint")
+
+    assert "ASYNC" in stopped.stdout
+    assert "src/my_async_project/prices.py:8" in stopped.stdout
+    assert passed.returncode == 0, passed.stdout
+
+
 # The site.
 
 

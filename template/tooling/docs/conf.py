@@ -11,6 +11,7 @@ myst_heading_anchors = 4  # as GitHub has them, so that a link works in both pla
 default_role = "code"  # what stands between single backticks
 html_theme = "furo"
 html_copy_source = False
+html_show_copyright = False
 html_show_sourcelink = False
 
 # One page for each package, written anew by each build.
