@@ -297,34 +297,29 @@ async def test_it(settings: int) -> None:
     assert settings == 2
 """
 
-BROKEN_CLEANUP_TEXT = """
-FAILED: tests/test_it.py::test_it, only in fifo
-tests/test_it.py:16: in test_it
-    assert settings == 2
-E   assert 1 == 2
-  again  make test T=tests/test_it.py::test_it
-
+BROKEN_CLEANUP_TOLD = """
 FAILED during setup: tests/test_it.py::test_it, only in seed1
 tests/test_it.py:11: in settings
     raise ValueError("no settings")
 E   ValueError: no settings
   page   tests/guard/README.md
   again  .venv/bin/pytest --no-cov -p no:randomly --seeds=1 "tests/test_it.py::test_it[seed1]"
+"""
 
+BROKEN_CLEANUP_TEXT = f"""
+FAILED: tests/test_it.py::test_it, only in fifo
+tests/test_it.py:16: in test_it
+    assert settings == 2
+E   assert 1 == 2
+  again  make test T=tests/test_it.py::test_it
+{BROKEN_CLEANUP_TOLD}
 1 failed, 1 error in _s
 """
 
 # The test passes in both schedules, so the order of tasks has nothing to do with it.
 BROKEN_CLEANUP_ALONE = BROKEN_CLEANUP.replace("== 2", "== 1")
 
-BROKEN_CLEANUP_ALONE_TEXT = """
-FAILED during setup: tests/test_it.py::test_it, only in seed1
-tests/test_it.py:11: in settings
-    raise ValueError("no settings")
-E   ValueError: no settings
-  page   tests/guard/README.md
-  again  .venv/bin/pytest --no-cov -p no:randomly --seeds=1 "tests/test_it.py::test_it[seed1]"
-
+BROKEN_CLEANUP_ALONE_TEXT = f"""{BROKEN_CLEANUP_TOLD}
 1 passed, 1 error in _s
 """
 
