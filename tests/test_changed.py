@@ -111,6 +111,26 @@ def test_only_files_that_hold_what_the_gate_looks_for_are_given(project: Path) -
     assert given(project, *PYTHON, "--holding", "^except") == ["b.py"]
 
 
+def test_files_that_a_hook_names_are_given_whatever_passed_before(project: Path) -> None:
+    given(project)
+    named = [*SHOWS, "--", "b.py", "ignored.py"]
+
+    assert given(project, *PYTHON, command=named) == ["b.py", "ignored.py"]
+
+
+def test_only_files_of_a_hook_that_hold_what_the_gate_looks_for_are_given(project: Path) -> None:
+    (project / "b.py").write_text("try:\n    pass\nexcept BaseException:\n    raise\n")
+    named = [*SHOWS, "--", "a.py", "b.py"]
+
+    assert given(project, "--holding", "^except", command=named) == ["b.py"]
+
+
+def test_what_a_hook_says_of_its_files_is_the_gates_answer(project: Path) -> None:
+    named = [*CHANGED, "gate", "false", "--", "a.py"]
+
+    assert run(named, project).returncode == 1
+
+
 def test_without_git_all_that_is_not_hidden_is_given(tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     for name in [".venv/a.py", "b.py"]:

@@ -2,7 +2,7 @@
 
 It looks at all of them again where the environment, a file of settings or its command has changed. What
 a file is known by is its size, its times of change and its number on the disk, as git does it: a file that
-was moved to its place is another one.
+was moved to its place is another one. A git hook names the files itself, behind a `--` at the end.
 """
 
 import json
@@ -32,7 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tracked", action="store_true", help="files that git has")
     parser.add_argument("gate", help="what it is called")
     parser.add_argument("command", nargs=REMAINDER, help="what is given the files")
-    asked = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    end = words.index("--") if "--" in words else len(words)
+    asked = parser.parse_args(words[:end])
+    if end < len(words):
+        return run(asked.command, [path for path in words[end + 1 :] if holds(path, asked.holding)])
     there = {path: state(path) for path in files(tracked=asked.tracked)}
     settings = {path: one for path, one in there.items() if SETTINGS.search(path)}
     known = [asked.command, state(ENVIRONMENT), settings]
@@ -41,8 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = read(record, known)
     changed = [path for path, one in now.items() if one and before.get(path) != one]
     chosen = sorted(path for path in changed if holds(path, asked.holding))
-    parts = [chosen[start : start + AT_ONCE] for start in range(0, len(chosen), AT_ONCE)]
-    code = max((run(asked.command, part) for part in parts), default=0)
+    code = run(asked.command, chosen)
     if code == 0:
         PASSED.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps([known, now]), encoding="utf-8")
@@ -50,8 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(command: list[str], paths: list[str]) -> int:
-    """Return the exit code of a command that is given paths."""
-    return subprocess.run([*command, *paths], check=False).returncode  # noqa: S603 - the gate
+    """Return the exit code of a command that is given paths, 0 where there are none."""
+    parts = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
+    codes = [
+        subprocess.run([*command, *part], check=False).returncode  # noqa: S603 - the gate
+        for part in parts
+    ]
+    return max(codes, default=0)
 
 
 def files(*, tracked: bool) -> Iterator[str]:
