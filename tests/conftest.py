@@ -5,16 +5,21 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import CodeType
 from typing import Any
 from unittest.mock import patch
-from weakref import WeakKeyDictionary
 
 import pytest
+from copier import _template, _vcs
 from copier._main import Worker
-from jinja2 import Environment, Template
+from copier._types import AnyByStrDict
+from jinja2 import Environment
+from jinja2.lexer import get_lexer
 
 from tests.helpers import (
     EXAMPLES,
@@ -44,26 +49,68 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_cache_of_mypy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let projects share what mypy knows of packages, which it checks by their content."""
+    """Let projects share what mypy knows of packages, which it checks by their content.
+
+    So do those that the tests make whose own tests run here.
+    """
+    cache = os.environ.get("MYPY_CACHE_DIR") or str(tmp_path_factory.mktemp("mypy"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.mktemp("mypy")))
+        patch.setenv("MYPY_CACHE_DIR", cache)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_is_rendered_twice() -> Iterator[None]:
-    """Spare copies half of their time: Copier compiles each part of each path anew, and asks git for a setting per file."""
-    compiled: WeakKeyDictionary[Environment, dict[str, Template]] = WeakKeyDictionary()
-    compile_ = Environment.from_string
+def nothing_is_read_twice() -> Iterator[None]:
+    """Spare copies most of their time.
 
-    def from_string(environment: Environment, source: str) -> Template:
-        known = compiled.setdefault(environment, {})
-        if source not in known:
-            known[source] = compile_(environment, source)
-        return known[source]
+    For each copy, Copier clones the template, reads the questions and compiles each part of each path anew,
+    and asks git for a setting per file.
+    """
+    # What Jinja makes of a text depends on the text, its name and the settings of the environment.
+    codes: dict[tuple[object, ...], CodeType] = {}
+    compile_ = Environment.compile
+
+    def compile_once(
+        environment: Environment, source: str, name: str | None = None, file: str | None = None
+    ) -> CodeType:
+        settings = (type(environment), get_lexer(environment), *environment.extensions)
+        key = (source, name, settings)
+        if key not in codes:
+            codes[key] = compile_(environment, source, name, file)
+        return codes[key]
+
+    configs: dict[str, AnyByStrDict] = {}
+    load = _template.load_template_config
+
+    def load_once(file: Path, quiet: bool = False) -> AnyByStrDict:
+        text = file.read_text("utf-8")
+        if text not in configs:
+            configs[text] = load(file, quiet)
+        return deepcopy(configs[text])
+
+    # Beside those of Copier, so that files can be linked.
+    kept = TemporaryDirectory()
+    clones: dict[tuple[str, ...], Path] = {}
+    clone = _vcs.clone
+
+    def clone_once(url: str, ref: str, location: str) -> str:
+        state = run("git show-ref --head", Path(url)) if Path(url, ".git").is_dir() else None
+        if state is None or run("git status --porcelain", Path(url)).stdout:
+            return clone(url, ref, location)
+        key = (url, ref, state.stdout)
+        if key not in clones:
+            clones[key] = Path(kept.name, f"{len(clones)}")
+            clone(url, ref, str(clones[key]))
+        shutil.copytree(
+            clones[key], location, symlinks=True, copy_function=os.link, dirs_exist_ok=True
+        )
+        return location
 
     with (
-        patch.object(Environment, "from_string", from_string),
+        kept,
+        patch.object(_template, "clone", clone_once),
+        patch.object(Environment, "compile", compile_once),
+        patch.object(_template, "load_template_config", load_once),
         patch.object(Worker, "_sync_git_index_executable_bit", autospec=True),
     ):
         yield
@@ -237,8 +284,16 @@ def pipeline(make_pipeline: Callable[..., Pipeline]) -> Iterator[Pipeline]:
     pipeline.restore()
 
 
+def in_the_group_of(python: str) -> pytest.MarkDecorator:
+    """Return the mark of tests that share a process, and so what mypy knows of packages on a Python."""
+    return pytest.mark.xdist_group(f"on {python}")
+
+
+# The gates of the oldest have many tests of their own.
 EACH_PYTHON = [
-    pytest.param(python, marks=pytest.mark.xdist_group("matrix" if not number else f"on {python}"))
+    pytest.param(
+        python, marks=in_the_group_of(python) if number else pytest.mark.xdist_group("matrix")
+    )
     for number, python in enumerate(PYTHONS)
 ]
 

@@ -47,7 +47,7 @@ PYTEST = "pytest -p no:cacheprovider --junitxml=report.xml -o junit_family=xunit
 # What timeout(1) returns when it had to end the command.
 TIMED_OUT = 124
 
-# A number of schedules in which every race of the matrix shows.
+# A number of schedules in which every race of the matrix shows, as their settings say.
 SEEDS = {"guard_seeds": "5"}
 
 
@@ -74,7 +74,7 @@ class Pair:
     )
     also: list[str] = field(default_factory=list)  # gates that stop the defect too
     run: str = "together"  # with other pairs; "alone"; or "coverage": alone, with all other tests
-    settings: dict[str, str] = field(default_factory=dict)  # of pytest.ini, to save time
+    settings: dict[str, str] = field(default_factory=dict)  # of pytest.ini, by which it shows
 
     def __str__(self) -> str:
         """Return the id of the pair's tests."""
@@ -159,6 +159,7 @@ class Matrix:
         self._together = cache(self._all_hits)
         self._tested = cache(self._all_hits_of_pytest)
         self._alone = cache(self._hits_alone)
+        self._covered = cache(self._hits_of_coverage)
 
     @cached_property
     def project(self) -> "Pipeline":
@@ -187,33 +188,57 @@ class Matrix:
         for pair in self._pairs:
             write(self.project, pair.files(side))
         hits = [hit for gate in STATIC for hit in run_gate(self.project, gate)]
-        alone = [pair for pair in self._pairs if pair.run != "together"]
-        ignored = [f"--ignore={file}" for pair in alone for file in pair.files(side)]
-        hits += run_pytest(self.project, SEEDS, "--no-cov", *ignored)
-        if tests := cancelled(side, self._pairs):
-            hits += run_pytest(self.project, {}, *CANCEL, *tests, gate="cancel")
+        # What is sound passes in every schedule that shows a race.
+        hits += self._hits_of_runs(side, self._pairs, SEEDS if side == "twin" else {})
         self.project.restore()
         return hits
 
     def _all_hits_of_pytest(self, side: str) -> list[Hit]:
-        """Return what pytest says about a side of all its pairs, in one run."""
+        """Return what pytest says about a side of all its pairs."""
         pairs = [pair for pair in self._pairs if pair in PAIRS_OF_PYTEST and pair.run == "together"]
         for pair in pairs:
             write(self.project, pair.files(side))
-        tests = [file for pair in pairs for file in pair.files(side) if file.startswith("tests/")]
-        hits = run_pytest(self.project, SEEDS, "--no-cov", *tests)
+        hits = self._hits_of_runs(side, pairs, {})
+        self.project.restore()
+        return hits
+
+    def _hits_of_runs(
+        self, side: str, pairs: Sequence[Pair], settings: Mapping[str, str]
+    ) -> list[Hit]:
+        """Return what pytest says about a side of pairs that are there: a run for each of their settings."""
+        runs: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        for pair in pairs:
+            if pair.run == "together":
+                tests = [file for file in pair.files(side) if file.startswith("tests/")]
+                own = {**pair.settings, **settings}
+                runs.setdefault(tuple(own.items()), []).extend(tests)
+        hits = [
+            hit
+            for own, tests in runs.items()
+            for hit in run_pytest(self.project, dict(own), "--no-cov", *tests)
+        ]
         if tests := cancelled(side, pairs):
             hits += run_pytest(self.project, {}, *CANCEL, *tests, gate="cancel")
-        self.project.restore()
         return hits
 
     def _hits_alone(self, side: str, pair: Pair) -> list[Hit]:
         """Return what pytest says about a side of a pair in a process of its own."""
+        if side == "twin" and pair.run == "coverage":
+            return self._covered()
         write(self.project, pair.files(side))
         chosen = [] if pair.run == "coverage" else ["--no-cov", *pair.tests]
         found = run_pytest(self.project, pair.settings, *chosen)
         self.project.restore()
         return [Hit("pytest", pair.path(side), hit.text) for hit in found]
+
+    def _hits_of_coverage(self) -> list[Hit]:
+        """Return what pytest says about the twins that are run with all other tests, in one run."""
+        for pair in self._pairs:
+            if pair.run == "coverage":
+                write(self.project, pair.files("twin"))
+        hits = run_pytest(self.project, {})
+        self.project.restore()
+        return hits
 
 
 def write(project: "Pipeline", files: Mapping[str, str]) -> None:
@@ -224,15 +249,28 @@ def write(project: "Pipeline", files: Mapping[str, str]) -> None:
         project.write(path, text)
 
 
-def run_gate(project: "Pipeline", gate: str, command: str = "") -> list[Hit]:
-    """Return what a gate says about a project."""
+def run_gate(
+    project: "Pipeline", gate: str, command: str = "", files: Sequence[str] = ()
+) -> list[Hit]:
+    """Return what a gate says about a project, or about some of its files."""
     assert project.run("git add --all").returncode == 0
     words = f".venv/bin/{command or STATIC[gate]}".split()
     if gate == "flake8-async":
-        words += run("git ls-files *.py", project.folder).stdout.split()
-    output = project.run(words).stdout
+        choice = [".venv/bin/python", "-P", "tests/guard/changed.py", "--holding"]
+        words = [*choice, handlers(project.folder), gate, *words, "--"]
+        files = files or run("git ls-files *.py", project.folder).stdout.split()
+    elif files:
+        words = [word for word in words if word != "."]
+    output = project.run([*words, *files]).stdout
     parse = {"black": _diffs, "isort": _diffs, "hook": _blocks}.get(gate, _lines)
     return [Hit(gate, file, text) for file, text in parse(output, project.folder)]
+
+
+def handlers(folder: Path) -> str:
+    """Return the expression by which `make lint` chooses files of a project for flake8-async."""
+    found = re.search(r"(?m)^HANDLERS := (.+)$", (folder / "tooling.mk").read_text())
+    assert found
+    return found[1].replace("$$", "$")
 
 
 def cancelled(side: str, pairs: Iterable[Pair]) -> list[str]:

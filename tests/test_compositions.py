@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import Pipeline
+from tests.conftest import Pipeline, in_the_group_of
 from tests.helpers import ROOT
 from tests.test_pipelines import CASES
 
 PYTEST = ".venv/bin/pytest --no-cov --seeds=0 tests/test_compositions.py"
 
 LOWEST_AND_HIGHEST = [
-    pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ["all-3.11", "all-3.15"]
+    pytest.param(name, marks=in_the_group_of(CASES[name][0])) for name in ["all-3.11", "all-3.15"]
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from template.tests.guard.watch import CHECKS
 from tests.gates_page import counted, gates_page
 from tests.helpers import ROOT, read_yaml, run
-from tests.pairs import PAIRS, STATIC
+from tests.pairs import PAIRS, STATIC, handlers
 from tests.test_house_rules import RULES
 
 # The checks that a new project has on, and the one that only cancellation runs have.
@@ -68,20 +68,13 @@ HANDLERS = [
 def test_make_lint_leaves_no_handler_out_that_may_catch_a_cancellation(
     text: str, full_project: Path
 ) -> None:
-    assert re.search(handlers(full_project), text)
+    assert re.search(handlers(full_project), text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("text", ["except OSError:", "except (OSError, ValueError) as error:"])
 def test_make_lint_leaves_other_handlers_out(text: str, full_project: Path) -> None:
     """flake8-async takes a tenth of a second for a file."""
-    assert not re.search(handlers(full_project), text)
-
-
-def handlers(project: Path) -> str:
-    """Return the expression by which `make lint` chooses files for flake8-async."""
-    found = re.search(r"(?m)^HANDLERS := (.+)$", (project / "tooling.mk").read_text())
-    assert found
-    return "(?m)" + found[1].replace("$$", "$")
+    assert not re.search(handlers(full_project), text, re.MULTILINE)
 
 
 def test_each_class_has_several_pairs() -> None:

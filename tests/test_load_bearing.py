@@ -130,9 +130,11 @@ def all_lines(folder: Path) -> list[Line]:
 
 
 def lets_through(line: Line, pair: Pair, project: Pipeline) -> bool:
-    """Return whether the defect of a pair passes the gate of a line without that line."""
+    """Return whether the defect of a pair passes the gate of a line without that line, and not with it."""
     write(project, pair.files("defect"))
     if line.gate == "hook" and passes_hooks(line, pair, project, line.name):
+        return False
+    if line.gate in STATIC and line.gate != "hook" and passes(line, pair, project, ""):
         return False
     if line.file:
         file = project.folder / line.file
@@ -148,8 +150,13 @@ def lets_through(line: Line, pair: Pair, project: Pipeline) -> bool:
     command = STATIC[line.gate]
     if not line.file:
         command = re.sub(rf"{line.name},|,{line.name}|--error={line.name}", "", command)
-    hits = run_gate(project, line.gate, command)
-    return not [hit for hit in hits if hit.file in pair.files("defect")]
+    return passes(line, pair, project, command)
+
+
+def passes(line: Line, pair: Pair, project: Pipeline, command: str) -> bool:
+    """Return whether the gate of a line, or a command in its place, lets the defect of a pair pass."""
+    files = pair.files("defect")
+    return not [hit for hit in run_gate(project, line.gate, command, [*files]) if hit.file in files]
 
 
 def passes_hooks(line: Line, pair: Pair, project: Pipeline, name: str = "") -> bool:

@@ -9,7 +9,7 @@ import pytest
 from tests import test_guard
 from tests.conftest import Pipeline
 from tests.helpers import PYTHONS, ROOT, read_toml
-from tests.pairs import CANCEL, PAIRS, SEEDS, Matrix, Pair, run_pytest, write
+from tests.pairs import CANCEL, PAIRS, Matrix, Pair, run_pytest, write
 from tests.test_callers import CASES, file_of, install_toolbox, run_cases
 from tests.test_idioms import edit
 
@@ -70,7 +70,8 @@ def not_noticed_by_pairs(mutation: dict[str, Any], project: Pipeline) -> Iterato
         write(project, pair.files(side))
     tests = [test for pair in sides for test in pair.tests]
     options = CANCEL if any(pair.gate == "cancel" for pair in sides) else ["--no-cov"]
-    hits = run_pytest(project, SEEDS, *options, *tests)
+    settings = {name: value for pair in sides for name, value in pair.settings.items()}
+    hits = run_pytest(project, settings, *options, *tests)
     for pair, side in sides.items():
         is_stopped = any(hit.file in pair.tests for hit in hits)
         if is_stopped == (side == "defect"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import RAN_ON, Pipeline
+from tests.conftest import RAN_ON, Pipeline, in_the_group_of
 from tests.helpers import EXAMPLES, read_yaml
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -90,7 +90,7 @@ pytestmark = pytest.mark.slow
 
 def each(names: Iterable[str]) -> pytest.MarkDecorator:
     """Return the mark of a test that takes the projects of these cases."""
-    groups = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+    groups = [pytest.param(name, marks=in_the_group_of(CASES[name][0])) for name in names]
     return pytest.mark.parametrize("project", groups, indirect=True)
 
 

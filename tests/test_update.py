@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 from tooling.merge import merge
 from tooling.update import main
 
+from tests.conftest import in_the_group_of
 from tests.helpers import (
     EXAMPLES,
     EXTRAS,
@@ -379,7 +380,11 @@ def test_copier_alone_does_the_same_where_nothing_was_changed(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("version", "python"), [*zip(RELEASES, cycle(reversed(PYTHONS)), strict=False)]
+    ("version", "python"),
+    [
+        pytest.param(version, python, marks=in_the_group_of(python))
+        for version, python in zip(RELEASES, cycle(reversed(PYTHONS)), strict=False)
+    ],
 )
 def test_a_project_passes_its_gates_after_an_update(
     version: str, python: str, history: Path, tmp_path: Path
