@@ -178,7 +178,12 @@ class Matrix:
         return hits if pair.run == "together" else hits + self._alone(side, pair)
 
     def hits_of_pytest(self, pair: Pair, side: str) -> list[Hit]:
-        """Return what pytest says about a side of a pair of its own."""
+        """Return what pytest says about a side of a pair of its own.
+
+        Those of coverage share a run here: each is told by its line, as `hits` shows of it alone.
+        """
+        if pair.run == "coverage":
+            return self._covered(side)
         if pair.run != "together":
             return self._alone(side, pair)
         return [hit for hit in self._tested(side) if hit.file in pair.files(side)]
@@ -224,18 +229,18 @@ class Matrix:
     def _hits_alone(self, side: str, pair: Pair) -> list[Hit]:
         """Return what pytest says about a side of a pair in a process of its own."""
         if side == "twin" and pair.run == "coverage":
-            return self._covered()
+            return self._covered(side)
         write(self.project, pair.files(side))
         chosen = [] if pair.run == "coverage" else ["--no-cov", *pair.tests]
         found = run_pytest(self.project, pair.settings, *chosen)
         self.project.restore()
         return [Hit("pytest", pair.path(side), hit.text) for hit in found]
 
-    def _hits_of_coverage(self) -> list[Hit]:
-        """Return what pytest says about the twins that are run with all other tests, in one run."""
+    def _hits_of_coverage(self, side: str) -> list[Hit]:
+        """Return what pytest says about a side of the pairs that all tests together show, in one run."""
         for pair in self._pairs:
             if pair.run == "coverage":
-                write(self.project, pair.files("twin"))
+                write(self.project, pair.files(side))
         hits = run_pytest(self.project, {})
         self.project.restore()
         return hits

@@ -68,7 +68,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 # Those that go through every command; the others show that their subset of examples is whole.
-THOROUGH = ["none-3.15", "queues-3.12", "pipeline-3.11"]
+THOROUGH = ["none-3.15", "pipeline-3.11"]
 
 # `make quality` of all examples on 3.11 tries everything. Elsewhere, what doubles the time of many tests is
 # left out: the shuffled schedule, and on Pythons between those that are measured, coverage.
