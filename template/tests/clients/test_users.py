@@ -344,7 +344,8 @@ async def test_closing_during_a_look_up_cancels_no_caller(
 
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "getaddrinfo", look_up_for_ever)
-    client = clients.UserAPIClient("http://example.com")
+    at_once = clients.RetryPolicy(first_wait=0, jitter=0)
+    client = clients.UserAPIClient("http://example.com", retry=at_once)
     await client.connect()
     call = asyncio.create_task(client.fetch_user(1))
     await reached.wait()
