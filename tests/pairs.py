@@ -175,6 +175,8 @@ class Matrix:
     def hits(self, pair: Pair, side: str) -> list[Hit]:
         """Return what the gates say about a side of a pair."""
         hits = [hit for hit in self._together(side) if hit.file in {*pair.files(side), pair.rule}]
+        if pair.run == "coverage" and side == "twin":
+            return hits + self._covered(side)
         return hits if pair.run == "together" else hits + self._alone(side, pair)
 
     def hits_of_pytest(self, pair: Pair, side: str) -> list[Hit]:
@@ -228,8 +230,6 @@ class Matrix:
 
     def _hits_alone(self, side: str, pair: Pair) -> list[Hit]:
         """Return what pytest says about a side of a pair in a process of its own."""
-        if side == "twin" and pair.run == "coverage":
-            return self._covered(side)
         write(self.project, pair.files(side))
         chosen = [] if pair.run == "coverage" else ["--no-cov", *pair.tests]
         found = run_pytest(self.project, pair.settings, *chosen)

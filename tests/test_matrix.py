@@ -1,6 +1,7 @@
 """Every minimal pair of tests/matrix: its gate stops the defect, and every gate passes the twin."""
 
 import re
+import subprocess
 from functools import cache
 
 import pytest
@@ -50,15 +51,15 @@ def test_the_twin_passes_on_every_python(pair: Pair, matrix_on_newer_pythons: Ma
 
 
 @cache
-def checked(matrix: Matrix, side: str, *pairs: Pair) -> str:
-    """Return what `make check` prints where these pairs are in the project."""
+def checked(matrix: Matrix, side: str, *pairs: Pair) -> "subprocess.CompletedProcess[str]":
+    """Return how `make check` ends where these pairs are in the project."""
     project = matrix.project
     for pair in pairs:
         write(project, pair.files(side))
     project.run("git add --all")
     done = project.run("make check")
     project.restore()
-    return done.stdout
+    return done
 
 
 # Some pairs go through `make check` whole. The stage that must fail, by the name of the pair.
@@ -80,11 +81,13 @@ SAMPLED = [pair for pair in PAIRS if pair.name in SAMPLE]
 def test_make_check_stops_the_defect(pair: Pair, matrix: Matrix) -> None:
     stage = SAMPLE[pair.name]
     beside = [each for each in SAMPLED if (SAMPLE[each.name], each.run) == (stage, pair.run)]
-    said = checked(matrix, "defect", *beside)
 
-    assert re.findall(r"(?m)^check FAILED in: (.*)$", said) == [stage]
-    assert pair.message in said
-    assert pair.is_named_in(said)
+    done = checked(matrix, "defect", *beside)
+
+    assert done.returncode != 0
+    assert re.findall(r"(?m)^check FAILED in: (.*)$", done.stdout) == [stage]
+    assert pair.message in done.stdout
+    assert pair.is_named_in(done.stdout)
 
 
 # What formatters find needs no line: they mend it.
@@ -98,14 +101,16 @@ UNFORMATTED = [pair for pair in PAIRS if pair.name in LAYOUT]
 @on_the_oldest
 @pytest.mark.parametrize("pair", UNFORMATTED, ids=str)
 def test_make_check_says_which_file_to_format(pair: Pair, matrix: Matrix) -> None:
-    said = checked(matrix, "defect", *UNFORMATTED)
+    done = checked(matrix, "defect", *UNFORMATTED)
 
-    assert LAYOUT[pair.name].format(pair.key) in said
-    assert "\ncheck FAILED in: format-check\n" in said
+    assert LAYOUT[pair.name].format(pair.key) in done.stdout
+    assert "\ncheck FAILED in: format-check\n" in done.stdout
 
 
 @on_the_oldest
 def test_make_check_passes_the_twins(matrix: Matrix) -> None:
+    done = checked(matrix, "twin", *SAMPLED, *UNFORMATTED)
+
     assert len(SAMPLED) == len(SAMPLE)
     assert len(UNFORMATTED) == len(LAYOUT)
-    assert re.search(r"\ncheck passed in", checked(matrix, "twin", *SAMPLED, *UNFORMATTED))
+    assert done.returncode == 0, done.stdout
