@@ -122,6 +122,12 @@ def render(
     return folder
 
 
+# Where tests are run, and more than one run of each is not what is looked at: variables of a command. The
+# shuffled schedule and coverage double the time of many tests.
+ONE_SCHEDULE = {"PYTEST_ADDOPTS": "--seeds=0"}
+NEITHER = {"PYTEST_ADDOPTS": "--seeds=0 --no-cov"}
+
+
 def run(
     command: str | list[str], folder: Path, **variables: str
 ) -> "subprocess.CompletedProcess[str]":

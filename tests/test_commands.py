@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Pipeline, Render
-from tests.helpers import PYTHONS, available_python, commit_all, path_without_uv, run
+from tests.helpers import (
+    NEITHER,
+    ONE_SCHEDULE,
+    PYTHONS,
+    available_python,
+    commit_all,
+    path_without_uv,
+    run,
+)
 from tests.wheels import make_wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
@@ -30,7 +38,7 @@ def sections(output: str) -> dict[str, str]:
 def test_quality_repairs_the_layout(pipeline: Pipeline) -> None:
     file = pipeline.write(f"{PACKAGE}/extra.py", UNFORMATTED)
 
-    done = pipeline.run("make quality")
+    done = pipeline.run("make quality", **NEITHER)
 
     assert done.returncode == 0, done.stdout
     assert file.read_text() == FORMATTED
@@ -39,7 +47,7 @@ def test_quality_repairs_the_layout(pipeline: Pipeline) -> None:
 def test_check_repairs_nothing_and_names_the_file(pipeline: Pipeline) -> None:
     file = pipeline.write(f"{PACKAGE}/extra.py", UNFORMATTED)
 
-    done = pipeline.run("make check")
+    done = pipeline.run("make check", **NEITHER)
 
     assert done.returncode != 0
     assert "\ncheck FAILED in: format-check\n" in done.stdout
@@ -53,7 +61,7 @@ def test_every_stage_that_fails_is_named_in_one_line(target: str, pipeline: Pipe
     pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
     pipeline.write("tests/test_failing.py", FAILING_TEST)
 
-    done = pipeline.run(f"make {target}")
+    done = pipeline.run(f"make {target}", **NEITHER)
 
     assert done.returncode != 0
     assert f"\n{target} FAILED in: lint typecheck test\n" in done.stdout
@@ -63,7 +71,7 @@ def test_the_stages_do_not_mix_their_output(pipeline: Pipeline) -> None:
     pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
     pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
 
-    stages = sections(pipeline.run("make quality V=1").stdout)
+    stages = sections(pipeline.run("make quality V=1", **NEITHER).stdout)
 
     assert list(stages) == ["format", "lint", "typecheck", "test"]
     assert {name for name, text in stages.items() if "F401" in text} == {"lint"}
@@ -74,7 +82,7 @@ def test_the_stages_do_not_mix_their_output(pipeline: Pipeline) -> None:
 def test_a_stage_runs_even_if_formatting_failed(pipeline: Pipeline) -> None:
     pipeline.write(f"{PACKAGE}/broken.py", "def broken(:\n")
 
-    done = pipeline.run("make quality")
+    done = pipeline.run("make quality", **NEITHER)
 
     assert "\nquality FAILED in: format lint typecheck\n" in done.stdout
 
@@ -131,7 +139,7 @@ def test_an_async_defect_fails_its_gate(defect: str, pipeline: Pipeline) -> None
     imports = "import asyncio\nimport time\n\nimport pytest\n\n_ = (asyncio, time, pytest)\n"
     pipeline.write("tests/test_defect.py", f'"""A defect."""\n\n{imports}\n\n{body}')
 
-    output = pipeline.run(f"make {gate}")
+    output = pipeline.run(f"make {gate}", **NEITHER)
 
     assert output.returncode != 0
     assert message in output.stdout
@@ -143,7 +151,7 @@ def test_a_test_that_waits_for_ever_is_stopped(pipeline: Pipeline) -> None:
     settings = pipeline.folder / "pytest.ini"
     settings.write_text(settings.read_text().replace("timeout = 30", "timeout = 1"))
 
-    output = pipeline.run("make test").stdout
+    output = pipeline.run("make test", **NEITHER).stdout
 
     assert (
         "\nTimeout (>1.0s) from pytest-timeout\n  where  tests/test_hanging.py:5    await asyncio.Event().wait()\n"
@@ -155,7 +163,7 @@ def test_too_little_coverage_fails(pipeline: Pipeline) -> None:
     lines = "\n".join(f"NUMBER_{number} = {number}" for number in range(2000))
     pipeline.write(f"{PACKAGE}/never_imported.py", f'"""A defect."""\n\n{lines}\n')
 
-    done = pipeline.run("make check")
+    done = pipeline.run("make check", **ONE_SCHEDULE)
 
     assert "\ncheck FAILED in: test\n" in done.stdout
     assert "Required test coverage of 90% not reached" in done.stdout
@@ -184,8 +192,8 @@ def refusals(make_pipeline: Callable[..., Pipeline]) -> dict[str, str]:
         pipeline.write(name, text)
     pipeline.run("git add --all")
     said = {
-        "check": sections(pipeline.run("make check").stdout)["lint"],
-        "hooks": pipeline.run("make hooks").stdout,
+        "check": sections(pipeline.run("make check", **NEITHER).stdout)["lint"],
+        "hooks": pipeline.run("make hooks", **NEITHER).stdout,
     }
     pipeline.restore()
     return said
@@ -228,7 +236,7 @@ def test_a_push_with_a_failing_test_is_refused(pipeline: Pipeline, tmp_path: Pat
     assert pipeline.run("git commit -m defect").returncode == 0
     assert run("git init -q --bare remote", tmp_path).returncode == 0
 
-    done = pipeline.run(["git", "push", str(tmp_path / "remote"), "main"])
+    done = pipeline.run(["git", "push", str(tmp_path / "remote"), "main"], **NEITHER)
 
     assert done.returncode != 0
     assert "1 failed" in done.stdout
@@ -248,7 +256,7 @@ def test_check_refuses_a_stale_lock(pipeline: Pipeline) -> None:
     metadata.write_text(metadata.read_text().replace("black==26.10.1", "black==26.10.0"))
 
     done = pipeline.run("make check")
-    quality = pipeline.run("make quality")
+    quality = pipeline.run("make quality", **NEITHER)
 
     assert done.returncode != 0
     assert "an up-to-date uv.lock ('make setup' brings it up to date)" in done.stdout
@@ -331,7 +339,7 @@ def test_profile_shows_functions_and_awaits(pipeline: Pipeline) -> None:
 
 
 def test_coverage_writes_a_report(pipeline: Pipeline) -> None:
-    done = pipeline.run("make coverage")
+    done = pipeline.run("make coverage", **ONE_SCHEDULE)
 
     assert done.returncode == 0, done.stdout
     assert (pipeline.folder / "htmlcov" / "index.html").exists()
@@ -340,7 +348,7 @@ def test_coverage_writes_a_report(pipeline: Pipeline) -> None:
 def test_clean_removes_what_the_targets_made(render_project: Render) -> None:
     project = render_project(examples=[])
     before = {path.relative_to(project) for path in project.rglob("*")}
-    assert run("make coverage", project).returncode == 0
+    assert run("make coverage", project, **ONE_SCHEDULE).returncode == 0
     (project / "uv.lock").unlink()
 
     assert run("make clean", project).returncode == 0
@@ -354,7 +362,7 @@ def test_a_folder_without_git_has_its_gates_and_says_what_is_missing(
     project = render_project(examples=[])
 
     setup = run("make setup", project)
-    quality = run("make quality V=1", project)
+    quality = run("make quality V=1", project, **NEITHER)
     hooks = run("make hooks", project)
 
     assert "No git hooks: this folder is not the root of a git repository" in setup.stdout
@@ -391,7 +399,7 @@ def test_a_moved_folder_keeps_its_hooks(render_project: Render) -> None:
 
 def test_check_works_where_temporary_files_have_a_space(pipeline: Pipeline) -> None:
     with tempfile.TemporaryDirectory(prefix="it's ") as folder:
-        done = pipeline.run("make check", TMPDIR=folder)
+        done = pipeline.run("make check", TMPDIR=folder, **ONE_SCHEDULE)
 
         assert done.returncode == 0, done.stdout
         assert list(Path(folder).glob("tmp.*")) == []  # pytest keeps its own for a while

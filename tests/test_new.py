@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import clean_environment, path_without_uv, read_yaml, run, stub, uv_folder
+from tests.helpers import (
+    NEITHER,
+    clean_environment,
+    path_without_uv,
+    read_yaml,
+    run,
+    stub,
+    uv_folder,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -54,10 +62,11 @@ def test_one_command_makes_a_working_project_without_uv(clone: Path, template: P
 def test_the_project_goes_on_without_uv_and_network(
     clone: Path, without_network: list[str]
 ) -> None:
-    done = run("make new DEST=../hub FLAGS=-dexamples=[]", clone, PATH=path_without_uv())
+    path = {"PATH": path_without_uv(), **NEITHER}
+    done = run("make new DEST=../hub FLAGS=-dexamples=[]", clone, **path)
     project = clone.parent / "hub"
 
-    checked = run([*without_network, "make", "check"], project, PATH=path_without_uv())
+    checked = run([*without_network, "make", "check"], project, **path)
 
     assert done.returncode == 0, done.stdout
     assert checked.returncode == 0, checked.stdout
@@ -115,7 +124,7 @@ def test_a_run_that_was_killed_is_taken_up_again(moment: str, clone: Path) -> No
         assert f"{moment}\n" in iter(process.stdout.readline, "")
         os.killpg(process.pid, signal.SIGKILL)
 
-    done = run(command, clone)
+    done = run(command, clone, **NEITHER)
 
     assert done.returncode == 0, done.stdout
     assert ("Its answers stay as they were" in done.stdout) == (moment != "Rendering ...")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import RAN_ON, Pipeline, in_the_group_of
-from tests.helpers import EXAMPLES, read_yaml
+from tests.helpers import EXAMPLES, NEITHER, ONE_SCHEDULE, read_yaml
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "all-3.11": ("3.11", {"examples": EXAMPLES}),
@@ -72,8 +72,6 @@ THOROUGH = ["none-3.15", "pipeline-3.11"]
 
 # `make quality` of all examples on 3.11 tries everything. Elsewhere, what doubles the time of many tests is
 # left out: the shuffled schedule, and on Pythons between those that are measured, coverage.
-ONE_SCHEDULE = {"PYTEST_ADDOPTS": "--seeds=0"}
-NEITHER = {"PYTEST_ADDOPTS": "--seeds=0 --no-cov"}
 QUALITY = dict.fromkeys(CASES, ONE_SCHEDULE) | {
     "all-3.11": {},
     "none-3.15": {},
@@ -155,7 +153,7 @@ def test_the_tests_pass_under_the_other_core_of_coverage(
     assert "Total coverage: 100.00%" in done.stdout
 
 
-@each(["all-3.13"])
+@each(["all-3.14"])
 def test_every_call_of_the_examples_is_safe_to_cancel(project: Pipeline) -> None:
     done = project.run("make test CANCEL=1")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Pipeline
-from tests.helpers import clean_environment, on_a_terminal
+from tests.helpers import NEITHER, ONE_SCHEDULE, clean_environment, on_a_terminal
 from tests.test_commands import FAILING_TEST, LINT_ERROR, PACKAGE, TYPE_ERROR
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
@@ -68,14 +68,14 @@ def pattern(text: str) -> str:
 
 
 def test_success_is_a_line_for_each_stage(pipeline: Pipeline) -> None:
-    assert re.fullmatch(pattern(SUCCESS), pipeline.run("make check").stdout)
+    assert re.fullmatch(pattern(SUCCESS), pipeline.run("make check", **ONE_SCHEDULE).stdout)
 
 
 def test_only_what_failed_is_shown_and_each_finding_once(pipeline: Pipeline) -> None:
     pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
     pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
 
-    done = pipeline.run("make --silent check")
+    done = pipeline.run("make --silent check", **ONE_SCHEDULE)
 
     assert re.match(pattern(TWO_STAGES), done.stdout), done.stdout
 
@@ -91,7 +91,7 @@ def test_an_advisory_stage_fails_nothing_and_counts_its_findings(pipeline: Pipel
     pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
     pipeline.write(f"{PACKAGE}/unused.py", LINT_ERROR)
 
-    done = pipeline.run("make check")
+    done = pipeline.run("make check", **ONE_SCHEDULE)
 
     assert done.returncode == 0
     assert re.fullmatch(pattern(ADVISORY), done.stdout), done.stdout
@@ -101,7 +101,7 @@ def test_an_advisory_stage_says_how_many_tests_fail(pipeline: Pipeline) -> None:
     make_advisory(pipeline, "test")
     pipeline.write("tests/test_failing.py", FAILING_TEST)
 
-    done = pipeline.run("make check")
+    done = pipeline.run("make check", **ONE_SCHEDULE)
 
     line = r"\ntest +advisory +[\d.]+ s  1 failed, \d+ passed, coverage [\d.]+%\n"
     assert done.returncode == 0, done.stdout
@@ -112,7 +112,7 @@ def test_a_stage_that_is_not_named_still_fails(pipeline: Pipeline) -> None:
     make_advisory(pipeline, "lint")
     pipeline.write(f"{PACKAGE}/untyped.py", TYPE_ERROR)
 
-    done = pipeline.run("make check")
+    done = pipeline.run("make check", **NEITHER)
 
     assert done.returncode != 0
     assert "\ncheck FAILED in: typecheck\n" in done.stdout
@@ -255,7 +255,7 @@ def test_a_terminal_shows_what_runs_in_colour(pipeline: Pipeline) -> None:
 def test_a_terminal_shows_failures_of_tests_in_colour(pipeline: Pipeline) -> None:
     pipeline.write("tests/test_failing.py", FAILING_TEST)
 
-    output = on_a_terminal("make check", pipeline.folder, UV_PYTHON=pipeline.python)
+    output = on_a_terminal("make check", pipeline.folder, UV_PYTHON=pipeline.python, **NEITHER)
 
     assert "\x1b[31m\x1b[1mFAILED: tests/test_failing.py::test_it\x1b[0m" in output
     assert re.search(r"\x1b\[31mtest +FAILED +[\d.]+ s  1 failed, \d+ passed", output)
@@ -286,7 +286,7 @@ def test_a_file_started_by_an_editor_passes(pipeline: Pipeline) -> None:
 
 def test_the_tests_that_failed_last_run_again(pipeline: Pipeline) -> None:
     pipeline.write("tests/test_failing.py", FAILING_TEST)
-    pipeline.run("make test")
+    pipeline.run("make test", **NEITHER)
 
     done = pipeline.run("make test LAST=1")
 
@@ -297,6 +297,6 @@ def test_the_tests_that_failed_last_run_again(pipeline: Pipeline) -> None:
 def test_a_run_of_all_tests_by_their_folder_holds_the_threshold(
     folder: str, pipeline: Pipeline
 ) -> None:
-    done = pipeline.run(f".venv/bin/pytest {folder}")
+    done = pipeline.run(f".venv/bin/pytest {folder}", **ONE_SCHEDULE)
 
     assert "Required test coverage of 90% reached." in done.stdout

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.queues import jobs
 from tests.subject import queues
 
 pytestmark = pytest.mark.integration
@@ -361,21 +362,10 @@ async def test_a_process_that_dies_is_an_error() -> None:
             await processes.run(os._exit, 3)
 
 
-class Unpicklable(Exception):  # pragma: no cover - in a process
-    """Can be sent by a process, and not be received."""
-
-    def __init__(self, first: int, second: int) -> None:
-        super().__init__(first + second)
-
-
-def raise_unpicklable() -> None:  # pragma: no cover - in a process
-    raise Unpicklable(1, 2)
-
-
 @pytest.mark.slow
 async def test_a_pool_goes_on_after_a_process_that_died() -> None:
     async with queues.ProcessPool(1) as processes:
-        for function in (raise_unpicklable, os.abort):
+        for function in (jobs.raise_unpicklable, os.abort):
             with pytest.raises(BrokenProcessPool):
                 await processes.run(function)
         result = await processes.run(abs, -3)
