@@ -253,10 +253,12 @@ def page(figures: list[Figure]) -> str:
 
 def sh(command: str, folder: Path, **variables: str) -> None:
     """Run a command in a folder; raise CalledProcessError, with what it said, if it fails."""
+    # Bytecode is kept, as it is for people. Else each start compiles what it imports, which hides the rest.
+    kept = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
         ["sh", "-c", command],
         cwd=folder,
-        env={**os.environ, "PATH": f"{folder}/.venv/bin:{os.environ['PATH']}", **variables},
+        env={**kept, "PATH": f"{folder}/.venv/bin:{kept['PATH']}", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -553,7 +553,8 @@ def test_an_update_that_was_interrupted_is_undone_by_git(
     moment: str, skeleton: Path, tmp_path: Path
 ) -> None:
     before = files_of(skeleton)
-    off = f'case "$1" in {MOMENTS[moment]};; esac; exec "$GIT" "$@"'
+    # Nor does git go on.
+    off = f'case "$1" in {MOMENTS[moment]}; exit;; esac; exec "$GIT" "$@"'
     path = f"{stub(tmp_path / 'bin', {'git': off})}:{clean_environment()['PATH']}"
 
     interrupted = update_in_a_process(skeleton, PATH=path, GIT=f"{shutil.which('git')}")
@@ -570,7 +571,7 @@ def test_an_update_that_was_interrupted_is_undone_by_git(
 def test_an_update_that_was_interrupted_says_how_it_is_undone(
     skeleton: Path, tmp_path: Path
 ) -> None:
-    off = f'case "$1" in {MOMENTS["before the files are written"]};; esac; exec "$GIT" "$@"'
+    off = f'case "$1" in {MOMENTS["before the files are written"]}; exit;; esac; exec "$GIT" "$@"'
     path = f"{stub(tmp_path / 'bin', {'git': off})}:{clean_environment()['PATH']}"
     update_in_a_process(skeleton, PATH=path, GIT=f"{shutil.which('git')}")
 
