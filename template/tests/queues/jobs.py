@@ -1,4 +1,4 @@
-"""What processes run in tests; they import it, so it imports nothing."""
+"""What processes run in the tests; to be quick, it imports nothing."""
 
 
 class Unpicklable(Exception):  # pragma: no cover - in a process
