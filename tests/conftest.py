@@ -79,6 +79,20 @@ def nothing_is_read_twice() -> Iterator[None]:
             codes[key] = compile_(environment, source, name, file)
         return codes[key]
 
+    # All that a text might ask for is gathered for each, and most parts of paths ask for nothing.
+    render_string = Worker._render_string
+
+    def render_what_asks(
+        worker: Worker, string: str, extra_context: AnyByStrDict | None = None
+    ) -> str:
+        return render_string(worker, string, extra_context) if "{" in string else string
+
+    render_name_of_answers = vars(Worker)["answers_relpath"].fget
+
+    def name_of_answers(worker: Worker) -> Path:
+        name = f"{worker.answers_file or worker.template.answers_relpath}"
+        return Path(render_name_of_answers(worker) if "{" in name else name)
+
     configs: dict[str, AnyByStrDict] = {}
     load = _template.load_template_config
 
@@ -88,29 +102,27 @@ def nothing_is_read_twice() -> Iterator[None]:
             configs[text] = load(file, quiet)
         return deepcopy(configs[text])
 
-    # Beside those of Copier, so that files can be linked.
+    # By what is cloned, and not by where: each update has a clone of its own.
     kept = TemporaryDirectory()
-    clones: dict[tuple[str, ...], Path] = {}
+    clones: dict[tuple[str, str], str] = {}
     clone = _vcs.clone
 
     def clone_once(url: str, ref: str, location: str) -> str:
         state = run("git show-ref --head", Path(url)) if Path(url, ".git").is_dir() else None
         if state is None or run("git status --porcelain", Path(url)).stdout:
             return clone(url, ref, location)
-        key = (url, ref, state.stdout)
+        key = (ref, state.stdout)
         if key not in clones:
-            clones[key] = Path(kept.name, f"{len(clones)}")
-            clone(url, ref, str(clones[key]))
-        shutil.copytree(
-            clones[key], location, symlinks=True, copy_function=os.link, dirs_exist_ok=True
-        )
-        return location
+            clones[key] = clone(url, ref, f"{kept.name}/{len(clones)}")
+        return clones[key]
 
     with (
         kept,
         patch.object(_template, "clone", clone_once),
         patch.object(Environment, "compile", compile_once),
         patch.object(_template, "load_template_config", load_once),
+        patch.object(Worker, "_render_string", render_what_asks),
+        patch.object(Worker, "answers_relpath", property(name_of_answers)),
         patch.object(Worker, "_sync_git_index_executable_bit", autospec=True),
     ):
         yield

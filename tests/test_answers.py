@@ -37,6 +37,7 @@ MARKED = {
 def shown(project: Path) -> dict[str, dict[str, Any]]:
     """Return the free texts that each file of a project shows, as a reader of its type reads them."""
     metadata = read_toml(project / "pyproject.toml")
+    answers = read_yaml(project / ".copier-answers.yml")
     author = metadata["project"]["authors"][0]
     readme = markdown_texts((project / "README.md").read_text(encoding="utf-8"))
     licence = (project / "LICENSE").read_text(encoding="utf-8")
@@ -48,9 +49,7 @@ def shown(project: Path) -> dict[str, dict[str, Any]]:
             "author_email": author["email"],
             "repository_url": metadata["project"].get("urls", {}).get("Repository", ""),
         },
-        ".copier-answers.yml": {
-            name: read_yaml(project / ".copier-answers.yml")[name] for name in FREE_TEXTS
-        },
+        ".copier-answers.yml": {name: answers[name] for name in FREE_TEXTS},
         "README.md": {
             "project_name": readme[0],
             "description": readme[1] if readme[1] != "Start" else "",

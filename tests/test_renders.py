@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,18 +109,25 @@ def test_every_two_choices_meet() -> None:
     print(f"{len(ROWS)} renders, {len(met)} pairs")
 
 
+PARSERS: dict[str, Callable[[str], object]] = {
+    ".py": ast.parse,
+    ".toml": tomllib.loads,
+    ".yml": lambda text: list(yaml.safe_load_all(text)),
+    ".yaml": lambda text: list(yaml.safe_load_all(text)),
+    ".ini": lambda text: configparser.ConfigParser(interpolation=None).read_string(text),
+    ".json": json.loads,
+}
+
+
+@cache
+def parse(suffix: str, text: str) -> None:
+    """Parse the text of a file; most are the same in all projects."""
+    PARSERS.get(suffix, str)(text)
+
+
 def test_every_file_parses(project: Path) -> None:
-    parsers: dict[str, Callable[[str], object]] = {
-        ".py": ast.parse,
-        ".toml": tomllib.loads,
-        ".yml": lambda text: list(yaml.safe_load_all(text)),
-        ".yaml": lambda text: list(yaml.safe_load_all(text)),
-        ".ini": configparser.ConfigParser(interpolation=None).read_string,
-        ".json": json.loads,
-    }
     for name, content in files_of(project).items():
-        parse = parsers.get(Path(name).suffix, str)
-        parse(content.decode("utf-8"))
+        parse(Path(name).suffix, content.decode("utf-8"))
 
     assert run("make -n help", project).returncode == 0
 

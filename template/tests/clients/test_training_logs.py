@@ -101,10 +101,10 @@ async def test_a_long_training_is_no_timeout(
     model_api: model_server.ModelAPI,
     session: aiohttp.ClientSession,
 ) -> None:
-    model_api.log = [LINE] * 100
+    model_api.log = [LINE] * 30
     model_api.pause = 50
 
-    assert len(await read_all(session)) == 100
+    assert len(await read_all(session)) == 30
 
 
 async def test_a_long_silence_is_a_timeout(
