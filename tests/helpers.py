@@ -122,8 +122,8 @@ def render(
     return folder
 
 
-# Where tests are run, and more than one run of each is not what is looked at: variables of a command. The
-# shuffled schedule and coverage double the time of many tests.
+# Variables of a command that runs tests where the shuffled schedule, or coverage too, is not what is looked at: they
+# double the time of many tests.
 ONE_SCHEDULE = {"PYTEST_ADDOPTS": "--seeds=0"}
 NEITHER = {"PYTEST_ADDOPTS": "--seeds=0 --no-cov"}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Pipeline
+from tests.helpers import ONE_SCHEDULE
 from tests.wheels import make_wheel
 
 # Whoever imports it instead of the project's own sees nothing that is there, and fails.
@@ -59,7 +60,7 @@ def test_a_stray_module_of_a_dependency_stops_no_gate(
 ) -> None:
     install(project, make_wheel(tmp_path, "neighbour", files))
 
-    done = project.run("make typecheck test", PYTEST_ADDOPTS="--seeds=0")
+    done = project.run("make typecheck test", **ONE_SCHEDULE)
     uninstall(project, "neighbour")
 
     assert done.returncode == 0, done.stdout

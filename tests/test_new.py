@@ -62,11 +62,11 @@ def test_one_command_makes_a_working_project_without_uv(clone: Path, template: P
 def test_the_project_goes_on_without_uv_and_network(
     clone: Path, without_network: list[str]
 ) -> None:
-    path = {"PATH": path_without_uv(), **NEITHER}
-    done = run("make new DEST=../hub FLAGS=-dexamples=[]", clone, **path)
+    variables = {"PATH": path_without_uv(), **NEITHER}
+    done = run("make new DEST=../hub FLAGS=-dexamples=[]", clone, **variables)
     project = clone.parent / "hub"
 
-    checked = run([*without_network, "make", "check"], project, **path)
+    checked = run([*without_network, "make", "check"], project, **variables)
 
     assert done.returncode == 0, done.stdout
     assert checked.returncode == 0, checked.stdout

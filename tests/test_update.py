@@ -75,7 +75,7 @@ EACH_RELEASE = [
 ]
 EDITS = read_toml(ROOT / "tests/edits.toml")
 EDITS_OF = {edit["name"]: edit for edit in EDITS["edit"]}
-# The tests of starter code that start processes take a quarter of the time, and an update changes nothing for them.
+# Tests that start processes take a quarter of the time; those of the newest code run under the guard on each Python.
 # One test of 0.4.1 to 0.6.0 stops its worker before that has acknowledged, where the machine is slow.
 LEFT_OUT = (
     "--seeds=0 --no-cov -m 'not slow' "
@@ -553,7 +553,7 @@ def test_an_update_that_was_interrupted_is_undone_by_git(
     moment: str, skeleton: Path, tmp_path: Path
 ) -> None:
     before = files_of(skeleton)
-    # Nor does git go on.
+    # Else git would go on beside the test.
     off = f'case "$1" in {MOMENTS[moment]}; exit;; esac; exec "$GIT" "$@"'
     path = f"{stub(tmp_path / 'bin', {'git': off})}:{clean_environment()['PATH']}"
 
