@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -668,6 +669,77 @@ def test_a_shuffled_schedule_that_is_the_first_is_measured(project: Pipeline) ->
 
     assert "1 passed, 1 deselected in" in output
     assert re.search(r"tests/test_it.py .* 15->exit\n", output)
+
+
+# A plugin by which coverage can parse no file, and says so of each that it tries.
+PARSES_NOTHING = """
+from coverage.parser import PythonParser
+
+
+def refuse(parser: PythonParser) -> None:
+    raise LookupError("refused")
+
+
+PythonParser._raw_parse = refuse
+"""
+
+REFUSING = [*MEASURED, "-p", "parses_nothing", "tests/test_errors.py"]
+
+
+def table_of(output: str) -> list[str]:
+    """Return the lines of the table of coverage."""
+    return re.findall(r"(?m)^(?:src|tests|TOTAL).*%.*$", output)
+
+
+def test_a_file_that_has_not_changed_is_not_parsed_again(project: Pipeline) -> None:
+    project.write("parses_nothing.py", PARSES_NOTHING)
+    first = project.run([*MEASURED, "tests/test_errors.py"]).stdout
+
+    again = project.run(REFUSING).stdout
+
+    assert "Couldn't parse" not in again
+    assert table_of(again) == table_of(first) != []
+
+
+def test_a_file_that_has_changed_is_parsed_alone(project: Pipeline) -> None:
+    project.write("parses_nothing.py", PARSES_NOTHING)
+    project.run([*MEASURED, "tests/test_errors.py"])
+    file = project.folder / "src/my_async_project/fan_out.py"
+    file.write_text(file.read_text("utf-8") + "\n\nNUMBER = 1\n", "utf-8")
+
+    again = project.run(REFUSING).stdout
+
+    assert re.findall(r"Couldn't parse '(.+?)': (\w+)", again) == [(str(file), "refused")]
+
+
+def test_what_is_kept_of_a_file_gives_the_same_figures(project: Pipeline) -> None:
+    project.run([*MEASURED, "tests/test_errors.py"])
+
+    kept = project.run([*MEASURED, "tests/test_errors.py"]).stdout
+    parsed = project.run([*MEASURED, "-p", "no:cacheprovider", "tests/test_errors.py"]).stdout
+
+    assert table_of(kept) == table_of(parsed) != []
+
+
+def test_half_of_what_was_kept_is_as_good_as_nothing(project: Pipeline) -> None:
+    first = project.run([*MEASURED, "tests/test_errors.py"]).stdout
+    [kept] = project.folder.glob(".pytest_cache/d/guard-parsed/*.pickle")
+    kept.write_bytes(kept.read_bytes()[:1000])
+
+    again = project.run([*MEASURED, "tests/test_errors.py"]).stdout
+
+    assert table_of(again) == table_of(first) != []
+
+
+def test_where_nothing_can_be_kept_all_is_parsed(project: Pipeline) -> None:
+    first = project.run([*MEASURED, "tests/test_errors.py"]).stdout
+    shutil.rmtree(project.folder / ".pytest_cache/d/guard-parsed")
+    project.write(".pytest_cache/d/guard-parsed", "")
+
+    again = project.run([*MEASURED, "tests/test_errors.py"]).stdout
+    (project.folder / ".pytest_cache/d/guard-parsed").unlink()
+
+    assert table_of(again) == table_of(first) != []
 
 
 def test_a_task_that_calls_mocks_for_ever_is_found_and_hangs_nothing(project: Pipeline) -> None:

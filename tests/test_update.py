@@ -75,6 +75,10 @@ EACH_RELEASE = [
 ]
 EDITS = read_toml(ROOT / "tests/edits.toml")
 EDITS_OF = {edit["name"]: edit for edit in EDITS["edit"]}
+# Starter code, which an update leaves alone, differs by a few lines within a minor version; the rest is as it is today.
+LAST_OF_EACH_MINOR = list({each.rpartition(".")[0]: each for each in reversed(RELEASES)}.values())[
+    ::-1
+]
 # Tests that start processes take a quarter of the time; those of the newest code run under the guard on each Python.
 # One test of 0.4.1 to 0.6.0 stops its worker before that has acknowledged, where the machine is slow.
 LEFT_OUT = (
@@ -384,7 +388,7 @@ def test_copier_alone_does_the_same_where_nothing_was_changed(
     ("version", "python"),
     [
         pytest.param(version, python, marks=in_the_group_of(python))
-        for version, python in zip(RELEASES, cycle(reversed(PYTHONS)), strict=False)
+        for version, python in zip(LAST_OF_EACH_MINOR, cycle(reversed(PYTHONS)), strict=False)
     ],
 )
 def test_a_project_passes_its_gates_after_an_update(

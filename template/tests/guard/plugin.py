@@ -30,6 +30,7 @@ from .loop import GuardLoop
 from .measured import FACTORY, MeasuredOnce
 from .mocks import SuspendingMocks
 from .origins import Origins
+from .parsed import ParsedOnce
 from .places import set_sources
 from .processes import Processes, number
 from .report import PLAIN, RAN_BEFORE, Report
@@ -191,6 +192,7 @@ class Guard:
             config.pluginmanager.register(self._cancellation)
             config.pluginmanager.register(Again(self._cancellation))
         config.pluginmanager.register(MeasuredOnce(self._has_passed))
+        config.pluginmanager.register(ParsedOnce())
         config.addinivalue_line(
             "markers", f"{MARKER}(check, reason): let a test do what this check of the guard stops"
         )
