@@ -723,8 +723,9 @@ def test_what_is_kept_of_a_file_gives_the_same_figures(project: Pipeline) -> Non
 
 def test_half_of_what_was_kept_is_as_good_as_nothing(project: Pipeline) -> None:
     first = project.run([*MEASURED, "tests/test_errors.py"]).stdout
-    [kept] = project.folder.glob(".pytest_cache/d/guard-parsed/*.pickle")
-    kept.write_bytes(kept.read_bytes()[:1000])
+    kept = list(project.folder.glob(".pytest_cache/d/guard-parsed/*.pickle"))
+    assert len(kept) == 1
+    kept[0].write_bytes(kept[0].read_bytes()[:1000])
 
     again = project.run([*MEASURED, "tests/test_errors.py"]).stdout
 
@@ -740,6 +741,33 @@ def test_where_nothing_can_be_kept_all_is_parsed(project: Pipeline) -> None:
     (project.folder / ".pytest_cache/d/guard-parsed").unlink()
 
     assert table_of(again) == table_of(first) != []
+
+
+def test_garbage_is_collected_in_tests_as_ever(project: Pipeline) -> None:
+    body = """
+import gc
+
+
+def test_it() -> None:
+    assert gc.isenabled()
+    assert gc.get_threshold()[0] > 0
+"""
+
+    assert "1 passed" in pytest_of(project, body)
+
+
+def test_how_a_project_collects_garbage_stays(project: Pipeline) -> None:
+    body = """
+import gc
+
+gc.set_threshold(12345, 6, 7)
+
+
+def test_it() -> None:
+    assert gc.get_threshold()[0] == 12345
+"""
+
+    assert "1 passed" in pytest_of(project, body)
 
 
 def test_a_task_that_calls_mocks_for_ever_is_found_and_hangs_nothing(project: Pipeline) -> None:

@@ -1,6 +1,7 @@
 """The pytest plugin: settings, schedules, the test at fault."""
 
 import asyncio
+import atexit
 import gc
 import json
 import signal
@@ -142,6 +143,11 @@ class Guard:
         self._watched_item: pytest.Item | None = None
         self._looked_at = thread_time()
         self._old_handler: Any = None
+        # What is imported and collected stays until the end: it is looked through when all of it is there,
+        # and not again as the process ends, where what is left is no test's.
+        self._thresholds = gc.get_threshold()
+        gc.set_threshold(0)
+        atexit.register(gc.freeze)
         self._resources.start()
         self._blocking.start()
         self._state.start()
@@ -241,15 +247,22 @@ class Guard:
         for item in session.items:
             list(_marked_checks(item))
         gc.collect()
+        self._restore_thresholds()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self) -> None:
         """Leave everything as it was."""
+        self._restore_thresholds()
         sys.set_coroutine_origin_tracking_depth(0)
         if self._old_handler is not None:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.signal(signal.SIGVTALRM, self._old_handler)
         self._monkeypatch.undo()
+
+    def _restore_thresholds(self) -> None:
+        # Unless a project has set its own meanwhile.
+        if gc.get_threshold()[0] == 0:
+            gc.set_threshold(*self._thresholds)
 
     def pytest_deselected(self) -> None:
         """Take note that not all tests run."""
