@@ -183,7 +183,7 @@ def test_hooks_and_make_give_the_tools_the_same_arguments(full_project: Path) ->
 
 
 def test_make_runs_flake8_async_on_what_its_hook_would_choose(full_project: Path) -> None:
-    """make looks for the files, as flake8-async takes no folders."""
+    """make looks for the files, as flake8-async takes no folders: all but those of the guard."""
     config = read_yaml(full_project / ".pre-commit-config.yaml")
     entries = {hook["id"]: hook["entry"] for hook in config["repos"][0]["hooks"]}
     in_make = run("make --dry-run gate-flake8-async", full_project).stdout.splitlines()[-1]
