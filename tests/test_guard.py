@@ -493,6 +493,106 @@ def test_an_interrupt_ends_the_run_and_leaves_nothing(project: Pipeline) -> None
     assert_interrupted(project, "tests/test_it.py")
 
 
+INTERRUPTS = """
+import asyncio
+import signal
+import socket
+
+import pytest
+
+
+class Ends:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    yield
+    if item.name == "test_plugin":
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def broken():
+    yield
+    raise RuntimeError("cannot be undone")
+
+
+def test_plugin() -> None:
+    pass
+
+
+def test_object() -> None:
+    Ends()
+
+
+def test_half_way(broken: None) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def opened():
+    yield
+    socket.socket()
+
+
+def test_opened(opened: None) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+async def nothing() -> None:
+    pass
+
+
+def test_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def handle_and_interrupt(number: int, handler: object) -> None:
+        monkeypatch.undo()
+        signal.signal(number, handler)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(signal, "signal", handle_and_interrupt)
+    asyncio.run(nothing())
+
+
+def without_lines() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+without_lines.__code__ = without_lines.__code__.replace(co_linetable=b"")
+
+
+def test_no_line() -> None:
+    without_lines()
+
+
+def test_after() -> None:
+    assert False
+"""
+
+
+@pytest.mark.parametrize("name", ["plugin", "object", "half_way", "opened", "loop", "no_line"])
+def test_an_interrupt_ends_the_run_at_any_moment(name: str, project: Pipeline) -> None:
+    project.write("tests/test_it.py", INTERRUPTS)
+    options = ["-p", "no:randomly", "-p", "tests.test_it", "-k", f"{name} or after"]
+
+    done = project.run([*PYTEST, *options, "tests/test_it.py"])
+
+    assert done.returncode == pytest.ExitCode.INTERRUPTED
+    assert "KeyboardInterrupt" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "FAILED" not in done.stdout
+
+
+def test_what_an_interrupt_leaves_half_done_is_told_in_a_line(project: Pipeline) -> None:
+    output = pytest_of(project, INTERRUPTS, "-k", "half_way")
+
+    assert (
+        "\nafter the interrupt, not all was cleaned up: RuntimeError('cannot be undone')\n"
+        in output
+    )
+
+
 def assert_interrupted(project: Pipeline, *arguments: str) -> None:
     """Interrupt a run of pytest whose test says that it has started, and look at how that ends."""
     process = subprocess.Popen(

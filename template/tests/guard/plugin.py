@@ -27,6 +27,7 @@ from .callers import dependencies
 from .cancel import CHECK, Again, CancellationRuns
 from .causes import FOUND, FoundError
 from .collected import UncollectedTest, uncollected_tests
+from .interrupts import Interrupts
 from .loop import GuardLoop
 from .measured import FACTORY, MeasuredOnce
 from .mocks import SuspendingMocks
@@ -199,6 +200,7 @@ class Guard:
             config.pluginmanager.register(Again(self._cancellation))
         config.pluginmanager.register(MeasuredOnce(self._has_passed))
         config.pluginmanager.register(ParsedOnce())
+        config.pluginmanager.register(Interrupts(self._monkeypatch))
         config.addinivalue_line(
             "markers", f"{MARKER}(check, reason): let a test do what this check of the guard stops"
         )

@@ -131,7 +131,7 @@ class Helper:
 
     def wait(self) -> None:
         """Report until it has ended; if that was before its tests have, the run fails."""
-        while self._pid:
+        while self._pid and not self._session.shouldstop:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             self.report()
             if not pid:
