@@ -493,6 +493,30 @@ def test_an_interrupt_ends_the_run_and_leaves_nothing(project: Pipeline) -> None
     assert_interrupted(project, "tests/test_it.py")
 
 
+SEARCHES = """
+import pytest
+from looptime._internal import plugin
+
+searches = []
+search = plugin._is_fixture
+plugin._is_fixture = lambda name: searches.append("search") or search(name)
+
+
+@pytest.mark.parametrize("number", range(3))
+async def test_it(number: int, tmp_path: object) -> None:
+    searches.append("test")
+
+
+def test_searches() -> None:
+    assert searches.count("test") == 3
+    assert searches[searches.index("test") :] == ["test"] * 3
+"""
+
+
+def test_looptime_searches_for_a_fixture_once(project: Pipeline) -> None:
+    assert "4 passed" in pytest_of(project, SEARCHES, "-p", "no:randomly", "--seeds=0")
+
+
 INTERRUPTS = """
 import asyncio
 import signal

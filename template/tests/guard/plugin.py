@@ -37,6 +37,7 @@ from .places import set_sources
 from .processes import Processes, number
 from .report import PLAIN, RAN_BEFORE, Report
 from .resources import Resources
+from .spared import spare_searches
 from .state import State
 from .threads import WrongThreads
 from .watch import CHECKS, Watch, sentence
@@ -216,6 +217,7 @@ class Guard:
         asyncio.set_event_loop(None)
         dependencies()
         self._origins.start(self._monkeypatch)
+        spare_searches(self._monkeypatch)
         # A coroutine that is never awaited then says where it was made.
         sys.set_coroutine_origin_tracking_depth(1)
         if hasattr(signal, "setitimer"):
