@@ -135,16 +135,18 @@ def bring_uv(project: Path) -> None:
         shutil.copytree(own, project / ".uv")
 
 
-def copier(*arguments: str) -> list[str]:
-    """Return the command that runs Copier, in the version that the template is tested with."""
+def with_copier(*command: str) -> list[str]:
+    """Return what runs a command where Copier is, in the version that the template is tested with."""
     with (TEMPLATE / "pyproject.toml").open("rb") as file:
         requirement = tomllib.load(file)["dependency-groups"]["copier"][0]
-    return ["uv", "tool", "run", "--quiet", "--from", requirement, "copier", *arguments]
+    return ["uv", "tool", "run", "--quiet", "--from", requirement, *command]
 
 
 def fetch_copier() -> None:
     """Install Copier if it is not there yet; leave with a sentence if the index is out of reach."""
-    fetched = run(copier("--version"), TEMPLATE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    # Not by Copier itself, which takes as long to start as what it is needed for here.
+    nothing = with_copier("python", "-c", "")
+    fetched = run(nothing, TEMPLATE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if fetched.returncode:
         sys.exit(
             f"{fetched.stderr}\nCopier cannot be installed: is the package index within reach?"
@@ -171,7 +173,9 @@ def copy(staging: Path, commit: str, flags: list[str]) -> None:
     refuse_unknown(flags)
     if not sys.stdin.isatty() and not {"--defaults", "-l", "--force", "-f"} & set(flags):
         flags = ["--defaults", *flags]
-    command = copier("copy", "--quiet", "--vcs-ref", commit, *flags, str(TEMPLATE), str(staging))
+    command = with_copier(
+        "copier", "copy", "--quiet", "--vcs-ref", commit, *flags, str(TEMPLATE), str(staging)
+    )
     copied = run(command, TEMPLATE, stderr=subprocess.PIPE)
     if copied.returncode:
         # A refusal arrives as a traceback, whose last line is the sentence for the user.

@@ -33,6 +33,8 @@ def clone(template: Path, tmp_path: Path) -> Path:
 # By its path, where another make is first on the PATH.
 MAKE_NEW = [shutil.which("make") or "make", "new"]
 
+SKELETON = ["make", "new", "DEST=../hub", "FLAGS=-d examples=[]"]
+
 
 @pytest.fixture
 def only_made(tmp_path: Path) -> dict[str, str]:
@@ -108,11 +110,10 @@ def test_flags_arrive_as_typed_and_name_the_folder(clone: Path, only_made: dict[
     assert not list(clone.parent.rglob("pwned"))
 
 
-@pytest.mark.parametrize("moment", ["Rendering ...", "Setting up, then running make quality ..."])
-def test_a_run_that_was_killed_is_taken_up_again(moment: str, clone: Path) -> None:
-    command = ["make", "new", "DEST=../hub", "FLAGS=-d examples=[]"]
+def kill_at(moment: str, clone: Path) -> None:
+    """Kill a run of `make new` as it says a line."""
     with subprocess.Popen(
-        command,
+        SKELETON,
         cwd=clone,
         env=clean_environment(),
         stdout=subprocess.PIPE,
@@ -124,12 +125,30 @@ def test_a_run_that_was_killed_is_taken_up_again(moment: str, clone: Path) -> No
         assert f"{moment}\n" in iter(process.stdout.readline, "")
         os.killpg(process.pid, signal.SIGKILL)
 
-    done = run(command, clone, **NEITHER)
+
+def test_a_run_that_was_killed_is_taken_up_again(clone: Path) -> None:
+    kill_at("Setting up, then running make quality ...", clone)
+
+    done = run(SKELETON, clone, **NEITHER)
 
     assert done.returncode == 0, done.stdout
-    assert ("Its answers stay as they were" in done.stdout) == (moment != "Rendering ...")
+    assert "Its answers stay as they were" in done.stdout
+    assert "\nquality passed in " in done.stdout
     assert "The project is ready in" in done.stdout
     assert entries(clone.parent) == ["hub", "it's a clone"]
+
+
+def test_a_run_that_was_killed_before_there_was_a_project_begins_anew(
+    clone: Path, only_made: dict[str, str]
+) -> None:
+    kill_at("Rendering ...", clone)
+
+    done = run([MAKE_NEW[0], *SKELETON[1:]], clone, **only_made)
+
+    assert done.returncode == 0, done.stdout
+    assert "Its answers stay as they were" not in done.stdout
+    assert "The project is ready in" in done.stdout
+    assert entries(clone.parent) == ["bin", "hub", "it's a clone"]
 
 
 def test_an_occupied_folder_is_refused_and_left_alone(clone: Path) -> None:
