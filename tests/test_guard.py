@@ -475,24 +475,6 @@ def test_an_error_of_the_guard_hides_no_failure(project: Pipeline) -> None:
     assert "the guard is broken" in output
 
 
-def test_what_a_failed_test_leaves_behind_is_shown_with_the_failure(project: Pipeline) -> None:
-    output = pytest_of(project, LEAK.replace("assert not task.done()", "assert task.done()"))
-
-    assert "assert task.done()" in output
-    assert "2 failed" in output
-    assert "error" not in output.splitlines()[-1]
-
-
-def test_an_interrupt_ends_the_run_and_leaves_nothing(project: Pipeline) -> None:
-    project.write(
-        "tests/test_it.py",
-        GOOD.replace("asyncio.sleep(0)", "asyncio.sleep(20)")
-        .replace("import asyncio\n", "import asyncio\nfrom pathlib import Path\n")
-        .replace("    await", "    Path('started').touch()  # noqa: ASYNC240\n    await"),
-    )
-    assert_interrupted(project, "tests/test_it.py")
-
-
 SEARCHES = """
 import pytest
 from looptime._internal import plugin
@@ -515,6 +497,24 @@ def test_searches() -> None:
 
 def test_looptime_searches_for_a_fixture_once(project: Pipeline) -> None:
     assert "4 passed" in pytest_of(project, SEARCHES, "-p", "no:randomly", "--seeds=0")
+
+
+def test_what_a_failed_test_leaves_behind_is_shown_with_the_failure(project: Pipeline) -> None:
+    output = pytest_of(project, LEAK.replace("assert not task.done()", "assert task.done()"))
+
+    assert "assert task.done()" in output
+    assert "2 failed" in output
+    assert "error" not in output.splitlines()[-1]
+
+
+def test_an_interrupt_ends_the_run_and_leaves_nothing(project: Pipeline) -> None:
+    project.write(
+        "tests/test_it.py",
+        GOOD.replace("asyncio.sleep(0)", "asyncio.sleep(20)")
+        .replace("import asyncio\n", "import asyncio\nfrom pathlib import Path\n")
+        .replace("    await", "    Path('started').touch()  # noqa: ASYNC240\n    await"),
+    )
+    assert_interrupted(project, "tests/test_it.py")
 
 
 INTERRUPTS = """
